@@ -1,0 +1,151 @@
+"""What a plugin may add: steps, metrics, runtimes, commands, executors. Frozen values, cheap to make and to list."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal
+
+from ftx.artifacts import Artifact
+
+if TYPE_CHECKING:
+    from ftx.plugins import PluginManager
+    from ftx.settings import StepConfig
+
+Kind = type[Artifact] | UnionType
+"""A kind of artifact, or a union of kinds; a union with `None` is an input that may be missing."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One method of a stage.
+
+    `run` names `run(config, inputs, context) -> metrics`: it reads `inputs[name].path`, writes under `context.out`
+    alone, and returns metrics (JSON values). `check` names an optional light function `check(config, model)` that
+    yields `Problem`s while the plan is made; it must not import anything heavy.
+    """
+
+    name: str
+    stage: str
+    summary: str
+    run: str
+    config: type[StepConfig]
+    takes: Mapping[str, Kind]
+    gives: type[Artifact] | Literal["model"] | None
+    requires: tuple[str, ...] = ()
+    """Import names of packages that must be there; their versions are part of the key."""
+    version: int = 1
+    """Raised when the same inputs give another output: older results are then misses."""
+    default: bool = False
+    """Whether the bare name of the stage means this method."""
+    measures: bool = False
+    """Whether the result holds for this machine alone; its processor is then part of the key."""
+    cached: bool = True
+    check: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.stage}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of quality. `compute` names `compute(labels, logits, names) -> float`, or a dict of floats.
+
+    `labels` is int64 of shape (rows,), `logits` float32 of shape (rows, classes), `names` the label names.
+    """
+
+    name: str
+    summary: str
+    compute: str
+    tasks: tuple[str, ...] = ("text-classification",)
+    requires: tuple[str, ...] = ()
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What executes a variant. `load` names `load(folder, variant, device, threads) -> Session`.
+
+    A session is called with `input_ids`, `attention_mask` and, where the model has them, `token_type_ids`, each int64
+    of shape (batch, length), and returns the logits, float32 of shape (batch, classes).
+    """
+
+    name: str
+    summary: str
+    load: str
+    formats: tuple[str, ...]
+    devices: tuple[str, ...] = ("cpu",)
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line: `command` names a `click.Command`."""
+
+    name: str
+    summary: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Where a step runs. `execute` names `execute(run, config, inputs, context) -> metrics`."""
+
+    name: str
+    summary: str
+    execute: str
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The table `[model]`: which pretrained encoder, for which task."""
+
+    name: str
+    task: str = "text-classification"
+    revision: str = "main"
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step gets besides its configuration and its inputs."""
+
+    step: str
+    out: Path
+    """An empty folder: the artifact to be."""
+    work: Path
+    """A folder that survives a kill: what lets the step resume. Emptied when the step has finished."""
+    seed: int
+    device: str
+    """`cpu` or `cuda`."""
+    model: ModelSettings
+    plugins: PluginManager
+    emit: Callable[[str, Mapping[str, Any]], None] = lambda name, values: None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def progress(self, done: float, total: float | None = None, unit: str = "", **figures: float | str) -> None:
+        """Say how far the step is: `done` of `total` `unit`s, and figures worth watching (loss, accuracy)."""
+        self.emit("progress", {"done": done, "total": total, "unit": unit, "figures": figures})
+
+    def log(self, message: str) -> None:
+        """A line that the user wants to see."""
+        self.emit("log", {"message": message})
+
+    def warn(self, message: str) -> None:
+        """A line that the user must see; it is kept with the run, and shown again when the step is a hit."""
+        self.emit("warning", {"message": message})
+
+    def describe(self, **meta: Any) -> None:
+        """Put facts into the manifest of the artifact (`meta`); JSON values without NaN. They are part of its digest."""
+        self.meta.update(meta)
+
+
+def load_by_name(target: str) -> Any:
+    """The object that an import string `module:attribute` names."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,1 @@
+"""Locust suites for deployed endpoints."""

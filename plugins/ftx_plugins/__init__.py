@@ -1,0 +1,1 @@
+"""The built-in steps, one folder a stage. The core names them by import string only."""

@@ -1,0 +1,126 @@
+"""Checkpoints in memory: load, save, and compute logits with torch. Shared by the steps that touch weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from ftx.errors import FtxError
+
+NO_LIMIT = 100_000
+"""A tokenizer without a limit of its own says a number beyond this."""
+
+
+@dataclass
+class LoadedCheckpoint:
+    """A model in evaluation mode, its tokenizer, label names in the head's order, and the longest input in tokens."""
+
+    model: Any
+    tokenizer: Any
+    labels: tuple[str, ...]
+    max_length: int
+
+
+def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, device: str = "cpu") -> LoadedCheckpoint:
+    """The checkpoint in `folder`, in fp32. Its recipe for quantization, if it has one, is not applied.
+
+    Raises `FtxError` where the weights lack a trained head: a head of random numbers is never passed off as a model.
+    """
+    folder = Path(folder)
+    with quiet_transformers():
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+        )
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:4])
+        raise FtxError(
+            f"{folder} has no trained head for {type(model).__name__} (missing: {missing})",
+            "train one first: ftx run train …",
+        )
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+    return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer))
+
+
+def max_length_of(config: Any, tokenizer: Any) -> int:
+    """The longest input in tokens: the tokenizer's `model_max_length`, within the model's position embeddings."""
+    positions = getattr(config, "max_position_embeddings", None) or NO_LIMIT
+    # RoBERTa counts positions from padding_idx + 1, so two of its embeddings are never used.
+    if config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text"}:
+        positions -= (config.pad_token_id or 1) + 1
+    own = tokenizer.model_max_length
+    limit = min(int(own) if own and own < NO_LIMIT else NO_LIMIT, positions)
+    return 512 if limit >= NO_LIMIT else limit
+
+
+def save_checkpoint(loaded: LoadedCheckpoint, folder: Path) -> None:
+    """Write weights (safetensors), configuration and tokenizer; `max_length` becomes its `model_max_length`."""
+    loaded.tokenizer.model_max_length = loaded.max_length
+    loaded.model.save_pretrained(folder, safe_serialization=True)
+    loaded.tokenizer.save_pretrained(folder)
+
+
+def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:
+    """Row numbers in batches, longest rows first, so that a batch pads little and the first one shows peak memory."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def compute_logits(
+    loaded: LoadedCheckpoint,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None = None,
+    *,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Logits of `texts` (with `pairs`, of text pairs), float32 of shape (rows, classes), in the order given.
+
+    Batches hold rows of like length, padded to their longest. `progress(done, total)` is called after each.
+    """
+    encoded = loaded.tokenizer(
+        list(texts), list(pairs) if pairs is not None else None, truncation=True, max_length=loaded.max_length
+    )
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    device = next(loaded.model.parameters()).device
+    logits = np.zeros((len(lengths), len(loaded.labels)), dtype=np.float32)
+    done = 0
+    for rows in batches_of_like_length(lengths, batch_size):
+        batch = loaded.tokenizer.pad(
+            {name: [values[row] for row in rows] for name, values in encoded.items()}, return_tensors="pt"
+        ).to(device)
+        with torch.inference_mode():
+            logits[rows] = loaded.model(**batch).logits.float().cpu().numpy()
+        done += len(rows)
+        if progress:
+            progress(done, len(lengths))
+    return logits
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hold back transformers' loading reports and bars: what matters in them becomes an error or a progress event."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()

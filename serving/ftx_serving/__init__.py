@@ -1,0 +1,1 @@
+"""Runtimes, the predictor and the server. Imports neither torch nor transformers."""
