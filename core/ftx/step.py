@@ -141,7 +141,7 @@ class Context:
         self.emit("warning", {"message": message})
 
     def describe(self, **meta: Any) -> None:
-        """Put facts into the manifest of the artifact (`meta`); JSON values without NaN. They are part of its digest."""
+        """Put facts into the manifest (`meta`): JSON values without NaN. They are part of the digest."""
         self.meta.update(meta)
 
 
