@@ -153,7 +153,10 @@ class PluginManager:
         error = ""
         try:
             self._register(importlib.import_module(module), name)
-        except Exception as exception:  # a plugin may raise anything at import: it is reported, and ftx goes on
+        except (
+            Exception,
+            SystemExit,
+        ) as exception:  # whatever a plugin does at import: it is reported, and ftx goes on
             error = f"{type(exception).__name__}: {exception}"
         milliseconds = (time.perf_counter() - started) * 1000
         self.infos.append(PluginInfo(name, module, distribution, version, built_in, milliseconds, error))
