@@ -1,0 +1,157 @@
+"""What the terminal shows of a run: live bars on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ftx.scoreboard import Row
+
+PLAIN_INTERVAL = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+class RunConsole:
+    """Listens to a run's events and shows them. Use as a context: the live display ends with it."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self._live = self._console.is_terminal and not quiet
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task: Any = None
+        self._steps: tuple[str, ...] = ()
+        self._place = 0
+        self._printed = 0.0
+
+    def __enter__(self) -> RunConsole:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def __call__(self, name: str, values: Mapping[str, Any]) -> None:
+        handler = getattr(self, f"_{name}", None)
+        if handler is not None:
+            handler(values)
+
+    def _run_started(self, values: Mapping[str, Any]) -> None:
+        self._steps = values["steps"]
+        self._line(f"run {values['run']}: {' → '.join(self._steps)}", style="dim")
+
+    def _step_started(self, values: Mapping[str, Any]) -> None:
+        self._place += 1
+        self._printed = time.monotonic()
+        if self._live:
+            self._task = self._bars.add_task(self._title(values["step"]), total=None, unit="", figures="")
+
+    def _step_waiting(self, values: Mapping[str, Any]) -> None:
+        self._line(f"{self._title(values['step'])}: another run is making this; waiting for it", style="yellow")
+
+    def _step_progress(self, values: Mapping[str, Any]) -> None:
+        figures = "  ".join(f"{name} {_short(figure)}" for name, figure in values["figures"].items())
+        if self._live:
+            self._bars.update(
+                self._task, completed=values["done"], total=values["total"], unit=values["unit"], figures=figures
+            )
+        elif time.monotonic() - self._printed >= PLAIN_INTERVAL:
+            self._printed = time.monotonic()
+            total = f"/{_short(values['total'])}" if values["total"] else ""
+            self._line(f"{self._title(values['step'])}: {_short(values['done'])}{total} {values['unit']}  {figures}")
+
+    def _step_log(self, values: Mapping[str, Any]) -> None:
+        self._line(f"  {values['message']}", style="dim")
+
+    def _step_warning(self, values: Mapping[str, Any]) -> None:
+        self._line(f"  warning: {values['message']}", style="yellow", always=True)
+
+    def _warning(self, values: Mapping[str, Any]) -> None:
+        self._line(f"warning: {values['message']}", style="yellow", always=True)
+
+    def _step_finished(self, values: Mapping[str, Any]) -> None:
+        self._end_task()
+        result = values["result"]
+        how = "hit" if result["cached"] else f"{result['seconds']:.1f} s"
+        digest = f"  {result['artifact']['digest'][:12]}" if result["artifact"] else ""
+        self._line(f"{self._title(values['step'])}: {how}{digest}", style="green")
+
+    def _step_failed(self, values: Mapping[str, Any]) -> None:
+        self._end_task()
+        self._line(f"{self._title(values['step'])}: failed", style="red", always=True)
+
+    def _run_finished(self, values: Mapping[str, Any]) -> None:
+        self._end_task()
+
+    def _end_task(self) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+    def _title(self, step: str) -> str:
+        return f"[{self._place}/{len(self._steps)}] {step}"
+
+    def _line(self, text: str, style: str = "", *, always: bool = False) -> None:
+        if always or not self._quiet:
+            self._console.print(escape(text), style=style or None, soft_wrap=True)
+
+
+def print_scoreboard(rows: Sequence[Row], *, file: Any = None) -> None:
+    """The scoreboard as a table on stdout: a row for each model, drops against the reference of the same split."""
+    console = Console(file=file or sys.stdout, highlight=False)
+    for split in dict.fromkeys(row.split for row in rows):
+        of_split = [row for row in rows if row.split == split]
+        console.print(_scoreboard_table(split, of_split), soft_wrap=not console.is_terminal)
+
+
+def _scoreboard_table(split: str, rows: Sequence[Row]) -> Table:
+    columns = ("step", "variant", "accuracy", "macro F1", "flips", "p50 ms", "p95 ms", "rows/s", "MB", "batch flips")
+    table = Table(title=f"{split} split, {rows[0].rows} rows", title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("step", "variant") else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.step,
+            row.variant or "torch",
+            f"{row.accuracy:.4f}",
+            f"{row.f1_macro:.4f}",
+            _percent(row.flip_rate),
+            _figure(row.p50_ms, 2),
+            _figure(row.p95_ms, 2),
+            _figure(row.rows_per_second, 0),
+            _figure(row.size_mb, 1),
+            _percent(row.batch_flip_rate),
+        )
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if value != int(value) or abs(value) > 1e9 else str(int(value))
+    return str(value)

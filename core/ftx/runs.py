@@ -1,0 +1,111 @@
+"""Runs on disk, `.ftx/runs/ID/`, and the references that name what they made."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ftx.artifacts import MANIFEST, Artifact, open_artifact
+from ftx.errors import FtxError
+from ftx.store import Store, disk_errors, write_atomically
+
+LATEST = "latest"
+
+
+@dataclass
+class RunRecord:
+    """A run, as `run.json` holds it: rewritten whole after each step."""
+
+    id: str
+    words: tuple[str, ...]
+    config_path: str | None
+    started: str
+    status: str = "running"
+    """`running`, `done`, `failed`, `budget`, `interrupted`; `killed` is what a dead `running` reads as."""
+    finished: str | None = None
+    pid: int = field(default_factory=os.getpid)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """`{"step", "key", "cached", "seconds", "artifact": {"digest", "kind", "path"} or None, "metrics", "warnings"}`"""
+    scoreboard: list[dict[str, Any]] = field(default_factory=list)
+    artifact: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    def save(self, store: Store) -> None:
+        folder = store.runs / self.id
+        with disk_errors(store.root):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / "run.json", json.dumps(asdict(self), indent=1, default=str) + "\n")
+
+
+def new_run(words: tuple[str, ...], config_path: Path | None) -> RunRecord:
+    """A run that starts now; its ID sorts by time."""
+    now = datetime.now(UTC)
+    identity = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return RunRecord(identity, words, str(config_path) if config_path else None, timestamp(now))
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    return (moment or datetime.now(UTC)).isoformat(timespec="seconds")
+
+
+def list_runs(store: Store) -> Iterator[RunRecord]:
+    """All runs, the newest first; one that is `running` without a process is `killed`."""
+    for path in sorted(store.runs.glob("*/run.json"), reverse=True) if store.runs.is_dir() else ():
+        try:
+            record = RunRecord(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            continue  # written by another version: not ours to read
+        if record.status == "running" and not psutil.pid_exists(record.pid):
+            record.status = "killed"
+        yield record
+
+
+def find_artifact(reference: str, store: Store) -> Artifact:
+    """What a REF names: a folder, `latest`, `latest:STAGE[:METHOD]`, or the beginning of a digest."""
+    folder = Path(reference).expanduser()
+    if (folder / MANIFEST).is_file():
+        return open_artifact(folder)
+    if reference == LATEST or reference.startswith(f"{LATEST}:"):
+        return _latest(reference.removeprefix(LATEST).removeprefix(":"), store)
+    matches = [digest for digest in store.digests() if digest.startswith(reference.lower())] if reference else []
+    if len(matches) == 1:
+        return store.open(matches[0])
+    if matches:
+        shown = ", ".join(match[:12] for match in matches[:5])
+        raise FtxError(f"{reference} is ambiguous: {shown}", "give more of the digest")
+    if folder.is_dir():
+        raise FtxError(f"{folder} holds no artifact ({MANIFEST} is missing)", "list what there is: ftx cache ls")
+    raise FtxError(f"there is no artifact {reference} in {store.root}", "list what there is: ftx cache ls")
+
+
+def _latest(wanted: str, store: Store) -> Artifact:
+    """What the newest run made: its last bundle or checkpoint, or what its last step of a stage gave."""
+    for record in list_runs(store):
+        made = record.artifact if not wanted else _last_of(record, wanted)
+        if made and (store.objects / made["digest"]).is_dir():
+            return store.open(made["digest"])
+    what = f"step {wanted}" if wanted else "bundle or checkpoint"
+    raise FtxError(
+        f"no run in {store.root} has made anything with a {what}"
+        if wanted
+        else f"no run in {store.root} made a {what}",
+        f"run it: ftx run {wanted or 'train quantize export'}",
+        "or name the project's file: --config FILE",
+    )
+
+
+def _last_of(record: RunRecord, wanted: str) -> Mapping[str, Any] | None:
+    for step in reversed(record.steps):
+        name = step["step"]
+        if step["artifact"] and (name == wanted or name.partition(":")[0] == wanted):
+            artifact: Mapping[str, Any] = step["artifact"]
+            return artifact
+    return None

@@ -1,0 +1,102 @@
+"""The scoreboard: a row for each model that a run evaluated, and the budget that the rows are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ftx.config import BudgetTable
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model, measured: a checkpoint, or one variant of a bundle. None is what was not measured."""
+
+    step: str
+    """The step that made the model; `given` for the model that the run started from."""
+    variant: str | None
+    split: str
+    rows: int
+    accuracy: float
+    f1_macro: float
+    f1_micro: float
+    flip_rate: float | None
+    """Share of rows whose predicted label is not the reference's."""
+    max_logit_difference: float | None
+    p50_ms: float | None
+    """Median latency at batch 1, milliseconds, on this machine."""
+    p95_ms: float | None
+    rows_per_second: float | None
+    size_mb: float | None
+    """Size on disk, megabytes of 10^6 bytes."""
+    quantized: bool
+    batch_flip_rate: float | None = None
+    """Share of rows whose label depends on which texts share their batch."""
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A limit of the budget that a row is beyond."""
+
+    row: Row
+    limit: str
+    allowed: float
+    actual: float
+
+    def __str__(self) -> str:
+        name = self.row.step if self.row.variant is None else f"{self.row.step} {self.row.variant}"
+        return f"{name}: {self.limit} is {self.actual:.4g}, the budget allows {self.allowed:.4g}"
+
+
+_ADVICE = {
+    "accuracy_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.accuracy_drop)",
+    "f1_macro_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.f1_macro_drop)",
+    "flip_rate": "look at the rows that changed (ftx show latest:evaluate), or allow more (budget.flip_rate)",
+    "latency_p95_ms": "quantize, cut train.max_length, or start from a smaller encoder",
+    "size_mb": "quantize (quantize.embeddings = true shrinks most), or start from a smaller encoder",
+}
+
+
+def rows_of(step: str, metrics: Mapping[str, Any]) -> list[Row]:
+    """The rows in an evaluation's metrics: `{"split", "rows", "models": [{"variant", "accuracy", …}]}`."""
+    names = Row.__dataclass_fields__.keys() - {"step", "split", "rows"}
+    return [
+        Row(step, split=metrics["split"], rows=metrics["rows"], **{name: model.get(name) for name in names})
+        for model in metrics.get("models", ())
+    ]
+
+
+def breaches(rows: Sequence[Row], reference: Row | None, budget: BudgetTable) -> list[Breach]:
+    """What keeps every candidate among `rows` (one step's) outside the budget; empty if one is within it.
+
+    A bundle's candidates are its quantized variants, or the fp32 ones where nothing is quantized.
+    """
+    quantized = [row for row in rows if row.quantized]
+    found = [_breaches_of(row, reference, budget) for row in quantized or rows]
+    return [] if not all(found) else [breach for breaches_of_row in found for breach in breaches_of_row]
+
+
+def advice(found: Iterable[Breach]) -> tuple[str, ...]:
+    """What to try, a hint for each limit that was broken."""
+    return tuple(dict.fromkeys(_ADVICE[breach.limit] for breach in found))
+
+
+def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]
+
+
+def _breaches_of(row: Row, reference: Row | None, budget: BudgetTable) -> list[Breach]:
+    measured: dict[str, float | None] = {"flip_rate": row.flip_rate}
+    if reference is not None:
+        measured["accuracy_drop"] = reference.accuracy - row.accuracy
+        measured["f1_macro_drop"] = reference.f1_macro - row.f1_macro
+    if row.variant is not None:
+        # A checkpoint is not what gets deployed: its latency in eager torch and its size are not gated.
+        measured |= {"latency_p95_ms": row.p95_ms, "size_mb": row.size_mb}
+    limits = {name: limit for name, limit in budget.model_dump().items() if limit is not None}
+    return [
+        Breach(row, name, limit, actual)
+        for name, limit in limits.items()
+        if (actual := measured.get(name)) is not None and actual > limit + 1e-9
+    ]
