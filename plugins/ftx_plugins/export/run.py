@@ -1,0 +1,73 @@
+"""The export steps: one path, over one format or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftx.artifacts import Artifact, Bundle
+from ftx.step import Context
+from ftx_plugins.checkpoint import load_checkpoint
+from ftx_plugins.export import parity
+from ftx_plugins.export.config import BundleConfig, ExportConfig, OnnxConfig, TorchscriptConfig
+from ftx_plugins.export.draft import Draft
+from ftx_plugins.export.rows import read_rows, spread_by_length, texts_of
+from ftx_plugins.export.tokenizer import backend_tokenizer, check_tokenizer, contract_of
+from ftx_plugins.export.variants import FORMATS, Source, TorchSession
+from ftx_plugins.export.workshop import Workshop
+from ftx_plugins.quantize.recipe import Recipe
+from ftx_serving.encoder import TextEncoder
+
+Inputs = Mapping[str, Artifact]
+
+
+def run_bundle(config: BundleConfig, inputs: Inputs, context: Context) -> dict[str, Any]:
+    """Export the formats of the configuration."""
+    return _export(config, config.formats, inputs, context)
+
+
+def run_onnx(config: OnnxConfig, inputs: Inputs, context: Context) -> dict[str, Any]:
+    return _export(config, ("onnx",), inputs, context)
+
+
+def run_torchscript(config: TorchscriptConfig, inputs: Inputs, context: Context) -> dict[str, Any]:
+    return _export(config, ("torchscript",), inputs, context)
+
+
+def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, context: Context) -> dict[str, Any]:
+    """Make the variants; those of other formats in the bundle before it, if that is of the same model, are kept."""
+    model, data = inputs["model"], inputs["data"]
+    loaded = load_checkpoint(model.path, trust_remote_code=context.model.trust_remote_code)
+    recipe = Recipe.from_dict(model.meta["recipe"]) if model.meta.get("recipe") else None
+    rows = read_rows(data)
+    contract = contract_of(loaded, task=model.meta.get("task", context.model.task), pair=rows[0].pair is not None)
+    encoder = TextEncoder(backend_tokenizer(loaded), contract)
+    lengths = [len(encoding) for encoding in encoder.encode(*texts_of(rows))]
+    tried = spread_by_length(rows, lengths, config.parity_texts)
+    check_tokenizer(loaded, encoder, tried)
+
+    cases = parity.make_cases(encoder, tried, context.seed)
+    reference = parity.run_cases(TorchSession(loaded.model), cases)
+    draft = _earlier_bundle(inputs, formats, context)
+    if draft is None:
+        draft = Draft.start(context.out, loaded, encoder, spread_by_length(rows, lengths, config.golden_texts))
+    workshop = Workshop(draft, cases, context, total=len(formats) * (1 if recipe is None else 2))
+    for name in formats:
+        FORMATS[name](workshop, Source(loaded, recipe, reference, config))
+    draft.finish(
+        context,
+        lineage={"model": model.digest, "data": data.digest},
+        recipe=recipe.to_dict() if recipe else None,
+        base=model.meta.get("base"),
+    )
+    return {"variants": workshop.metrics}
+
+
+def _earlier_bundle(inputs: Inputs, formats: Sequence[str], context: Context) -> Draft | None:
+    bundle = inputs.get("bundle")
+    if not isinstance(bundle, Bundle):
+        return None
+    if bundle.meta.get("lineage", {}).get("model") != inputs["model"].digest:
+        context.log("the bundle exported before is of another model: a new one is begun")
+        return None
+    return Draft.extend(context.out, bundle, without=formats)

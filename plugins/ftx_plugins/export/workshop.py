@@ -1,0 +1,112 @@
+"""Where a variant is made: written, opened, compared, and only then put into the bundle."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ftx.step import Context
+from ftx_plugins.export import parity
+from ftx_plugins.export.draft import Draft
+from ftx_plugins.export.parity import Case, Outputs, Tolerance
+from ftx_serving.contract import Variant
+from ftx_serving.runtimes import Session
+
+
+class Opener(Protocol):
+    """A runtime's `load`."""
+
+    def __call__(self, folder: Path, variant: Mapping[str, Any]) -> Session: ...
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A variant that is to be made: `write` makes its file, `open` loads it."""
+
+    format: str
+    precision: str
+    runtime: str
+    file: str
+    write: Callable[[Path], None]
+    open: Opener
+    devices: tuple[str, ...] = ("cpu",)
+    batch_invariant: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.format}-{self.precision}"
+
+
+@dataclass
+class Workshop:
+    """The bundle to be, and the cases that every variant is tried on."""
+
+    draft: Draft
+    cases: list[Case]
+    context: Context
+    total: int
+    """How many variants will be made."""
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def build(
+        self,
+        blueprint: Blueprint,
+        expected: Outputs,
+        against: str,
+        tolerance: Tolerance,
+        exactly: Outputs | None = None,
+    ) -> tuple[Variant, Outputs]:
+        """Make the variant, compare its logits on all cases with those `expected`, and add it to the bundle.
+
+        `exactly` holds the logits of the torch module that was traced, where that is another than `expected` comes
+        from: those must be met as closely as in fp32. Raises `FtxError` where they disagree; nothing is added then.
+        """
+        started = time.perf_counter()
+        self.context.progress(len(self.metrics), self.total, "variants", variant=blueprint.name)
+        folder = self.context.work / blueprint.name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        blueprint.write(folder / blueprint.file)
+        session = blueprint.open(folder, {"file": blueprint.file})
+        outputs = parity.run_cases(session, self.cases)
+        measured = parity.check(blueprint.name, outputs, expected, against, tolerance)
+        if exactly is not None:
+            same = Tolerance(parity.FP32_TOLERANCE)
+            traced = parity.check(blueprint.name, outputs, exactly, "the torch module that was traced", same)
+            measured["max_difference_from_traced"] = traced["max_difference"]
+        variant = self.draft.add(_without_files(blueprint, tolerance, measured), sorted(folder.iterdir()), session)
+        self._report(variant, time.perf_counter() - started)
+        return variant, outputs
+
+    def _report(self, variant: Variant, seconds: float) -> None:
+        self.metrics[variant.name] = {
+            "seconds": round(seconds, 2),
+            "size_bytes": variant.size_bytes,
+            "max_difference": variant.parity["max_difference"],
+            "rms_difference": variant.parity["rms_difference"],
+        }
+        self.context.progress(len(self.metrics), self.total, "variants", variant=variant.name)
+        self.context.log(
+            f"{variant.name}: {variant.size_bytes / 1e6:.1f} MB in {seconds:.0f} s, at most "
+            f"{variant.parity['max_difference']:.2g} from {variant.parity['against']}"
+        )
+
+
+def _without_files(blueprint: Blueprint, tolerance: Tolerance, measured: dict[str, Any]) -> Variant:
+    return Variant(
+        name=blueprint.name,
+        format=blueprint.format,
+        precision=blueprint.precision,
+        runtime=blueprint.runtime,
+        file=blueprint.file,
+        files=(),
+        size_bytes=0,
+        devices=blueprint.devices,
+        batch_invariant=blueprint.batch_invariant,
+        tolerance=tolerance.to_dict(),
+        parity=measured,
+    )

@@ -1,0 +1,84 @@
+"""What a bundle promises: labels, limits, inputs, and its variants. Kept in the `meta` of its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+TOKENIZER_FILE = "tokenizer.json"
+GOLDEN_FILE = "golden.jsonl"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One exported file set inside a bundle."""
+
+    name: str
+    """Format and precision, such as `onnx-int8`."""
+    format: str
+    precision: str
+    runtime: str
+    """The runtime that it was checked with."""
+    file: str
+    """The file that the runtime opens, relative to the bundle."""
+    files: tuple[str, ...]
+    """Every file of the variant, `file` included."""
+    size_bytes: int
+    devices: tuple[str, ...] = ("cpu",)
+    batch_invariant: bool = True
+    """Whether a text's logits do not depend on the texts that share its batch."""
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    """What the parity checks allowed, on the logits."""
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    """What they measured: `against`, `max_difference`, `rms_difference`, and the largest difference of each case."""
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Variant:
+        known = {name.name: raw[name.name] for name in fields(cls) if name.name in raw}
+        return cls(**{**known, "files": tuple(raw["files"]), "devices": tuple(raw["devices"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        return _jsonable(asdict(self))
+
+
+@dataclass(frozen=True)
+class Contract:
+    """All that turns a text into logits and logits into labels, the weights apart."""
+
+    labels: tuple[str, ...]
+    """Label names in the order of the logits."""
+    max_length: int
+    """The longest input in tokens, special tokens included."""
+    inputs: tuple[str, ...]
+    """Names of the model's inputs, in order."""
+    pad_token_id: int
+    task: str = "text-classification"
+    pair: bool = False
+    """Whether the model was trained on pairs of texts."""
+    pad_token_type_id: int = 0
+    padding_side: Literal["left", "right"] = "right"
+    truncation_side: Literal["left", "right"] = "right"
+    variants: tuple[Variant, ...] = ()
+    """In order of preference."""
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> Contract:
+        """The contract in a bundle's `meta`; keys that are no part of it are left alone."""
+        known = {name.name: meta[name.name] for name in fields(cls) if name.name in meta}
+        variants = tuple(Variant.from_dict(raw) for raw in meta.get("variants", ()))
+        return cls(**{**known, "labels": tuple(meta["labels"]), "inputs": tuple(meta["inputs"]), "variants": variants})
+
+    def to_meta(self) -> dict[str, Any]:
+        return _jsonable(asdict(self))
+
+
+def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with lists for tuples, as it will be read back."""
+    return {name: _listed(value) for name, value in values.items()}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _jsonable(value)
+    return [_listed(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,163 @@
+"""A bundle as a function: texts in, labels with scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftx.artifacts import Bundle, Manifest
+from ftx.errors import FtxError
+from ftx.hashing import hash_file
+from ftx.step import Runtime, load_by_name
+from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
+from ftx_serving.encoder import TextEncoder
+from ftx_serving.runtimes import Session
+
+
+class Predictor:
+    """One variant of a bundle, ready to classify texts."""
+
+    def __init__(self, session: Session, encoder: TextEncoder, variant: Variant) -> None:
+        self.session = session
+        self.encoder = encoder
+        self.variant = variant
+
+    @property
+    def contract(self) -> Contract:
+        return self.encoder.contract
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.contract.labels
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        *,
+        runtimes: Mapping[str, Runtime],
+        variant: str | None = None,
+        runtime: str | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+        verify: bool = True,
+    ) -> Predictor:
+        """The bundle in `folder`, its first variant that runs here, or the `variant` and `runtime` named.
+
+        Each file is checked against its hash in the manifest before anything reads it (`verify`). Raises `FtxError`
+        where the bundle is damaged, or holds no such variant.
+        """
+        folder = Path(folder)
+        manifest = Manifest.read(folder)
+        if manifest.kind != Bundle.kind:
+            raise FtxError(f"{folder} holds a {manifest.kind}, not a bundle", "export it first: ftx run export")
+        contract = Contract.from_meta(manifest.meta)
+        chosen, executor = choose_variant(contract, runtimes, variant=variant, runtime=runtime, device=device)
+        if verify:
+            verify_files(folder, manifest, (TOKENIZER_FILE, *chosen.files))
+        session = load_by_name(executor.load)(folder, chosen.to_dict(), device, threads)
+        return cls(session, TextEncoder.from_file(folder / TOKENIZER_FILE, contract), chosen)
+
+    def logits(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        batch_size: int = 32,
+        alone: bool | None = None,
+    ) -> np.ndarray:
+        """Logits of `texts` (with `pairs`, of pairs of texts), float32 of shape (rows, classes), in the order given.
+
+        Texts of like length share a batch, padded to its longest. Where a text's logits would depend on its
+        neighbours (the variant is not batch-invariant) each text goes alone, unless `alone` says otherwise.
+        """
+        encodings = self.encoder.encode(texts, pairs)
+        if alone if alone is not None else not self.variant.batch_invariant:
+            batch_size = 1
+        logits = np.zeros((len(encodings), len(self.labels)), dtype=np.float32)
+        order = sorted(range(len(encodings)), key=lambda row: -len(encodings[row]))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            logits[rows] = self.session(**self.encoder.feed([encodings[row] for row in rows]))
+        return logits
+
+    def predict(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, top_k: int | None = None
+    ) -> list[list[dict[str, Any]]]:
+        """For each text a list of `{"label", "score"}`, best first; `top_k` keeps that many. Scores add up to 1."""
+        return [ranked(row, self.labels, top_k) for row in self.logits(texts, pairs)]
+
+
+def ranked(logits: np.ndarray, labels: Sequence[str], top_k: int | None = None) -> list[dict[str, Any]]:
+    """Labels with their softmax scores, best first; equal scores keep the order of the labels."""
+    shifted = np.exp(logits.astype(np.float64) - np.max(logits))
+    scores = shifted / shifted.sum()
+    order = np.argsort(-scores, kind="stable")[:top_k]
+    return [{"label": labels[place], "score": float(scores[place])} for place in order]
+
+
+def choose_variant(
+    contract: Contract,
+    runtimes: Mapping[str, Runtime],
+    *,
+    variant: str | None = None,
+    runtime: str | None = None,
+    device: str = "cpu",
+) -> tuple[Variant, Runtime]:
+    """The first variant, in the bundle's order, that a runtime installed here executes on `device`.
+
+    `variant` and `runtime` narrow the choice; a variant named is taken on any device that its runtime supports.
+    Raises `FtxError`, which lists what there is, where nothing is left.
+    """
+    known = {candidate.name: candidate for candidate in contract.variants}
+    if variant is not None and variant not in known:
+        raise FtxError(f"the bundle has no variant {variant}; it has: {', '.join(known) or 'none'}")
+    if runtime is not None and runtime not in runtimes:
+        raise FtxError(f"there is no runtime {runtime}; there are: {', '.join(sorted(runtimes)) or 'none'}")
+    candidates = [known[variant]] if variant is not None else contract.variants
+    executors = [runtimes[runtime]] if runtime is not None else list(runtimes.values())
+    refused = []
+    for candidate in candidates:
+        for executor in executors:
+            reason = _refusal(candidate, executor, device, named=variant is not None)
+            if reason is None:
+                return candidate, executor
+            refused.append(f"{candidate.name} with {executor.name}: {reason}")
+    wanted = f"on {device}" + (f" with {runtime}" if runtime else "")
+    raise FtxError(
+        f"no variant of the bundle runs {wanted}\n  " + "\n  ".join(refused),
+        "install a runtime that is missing, such as: pip install 'ftx-toolchain[onnx]'",
+        "or choose another variant, runtime or device",
+    )
+
+
+def verify_files(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
+    """Raise `FtxError` unless each of the files is what the manifest says."""
+    for name in names:
+        entry = manifest.files.get(name)
+        path = folder / name
+        if entry is None or not path.is_file():
+            raise FtxError(f"{path} is missing", "check the store: ftx cache verify")
+        if hash_file(path) != entry:
+            raise FtxError(
+                f"{path} is not the file that was exported (its sha256 is another), and was not loaded",
+                "check the store: ftx cache verify",
+                "or export again: ftx run export",
+            )
+
+
+def _refusal(variant: Variant, runtime: Runtime, device: str, *, named: bool) -> str | None:
+    """Why `runtime` does not execute `variant` on `device`; None if it does."""
+    if variant.format not in runtime.formats:
+        return f"it does not read {variant.format}"
+    if missing := [name for name in runtime.requires if find_spec(name) is None]:
+        return f"not installed here ({', '.join(missing)})"
+    if device not in runtime.devices:
+        return f"it does not run on {device}"
+    if device not in variant.devices and not named:
+        return f"the variant is not meant for {device}"
+    return None
