@@ -1,0 +1,50 @@
+# make demo: the main job on real data.  make test: lint, types, layers, every test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CONFIG := examples/tweets/ftx.toml
+
+export TOKENIZERS_PARALLELISM := true
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: demo test lint types layers tests test-slow bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/ftx run train quantize export --config $(CONFIG)
+	$(BIN)/ftx predict latest "what a lovely ride, I would buy this car" --config $(CONFIG)
+
+test: lint types layers tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.dev
+	$(BIN)/pytest -n 2 -m "not slow"
+
+# Kills at random moments, fresh environments, a million rows: minutes each.
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/data_million_rows.py
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing (torch and what goes with it: some minutes the first time)"
+	$(INSTALL) --editable '.[train,onnx,demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(INSTALL) --editable '.[train,onnx,demo,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) examples/tweets/.ftx

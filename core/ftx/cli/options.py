@@ -1,0 +1,58 @@
+"""Options that several commands share, and JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ftx.config import Config, ProjectTable, load_config, validate
+from ftx.errors import PlanError
+from ftx.plugins import PluginManager
+from ftx.store import Store
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def config_option(function: Function) -> Function:
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        envvar="FTX_CONFIG",
+        help="The project's file.  [default: ./ftx.toml]",
+    )(function)
+
+
+def set_option(function: Function) -> Function:
+    return click.option(
+        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting: train.learning_rate=3e-5."
+    )(function)
+
+
+def json_option(function: Function) -> Function:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
+
+
+def read_config(config_path: Path | None, settings: tuple[str, ...] = ()) -> Config:
+    return load_config(config_path, settings=settings, environment=os.environ)
+
+
+def open_store(config: Config) -> Store:
+    """The project's store; `PlanError` where the settings that place it are wrong."""
+    project, problems = validate(ProjectTable, {**config.top_level()}, config.sources, "")
+    if project is None:
+        raise PlanError(problems)
+    return Store((config.root / Path(project.store).expanduser()).resolve())
+
+
+def load_plugins(context: click.Context) -> PluginManager:
+    return PluginManager.load(third_party=not context.find_root().params.get("no_plugins"))
+
+
+def print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))

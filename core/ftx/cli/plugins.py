@@ -1,0 +1,43 @@
+"""`ftx plugins`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from ftx.cli.options import json_option, load_plugins, print_json
+from ftx.plugins import SLOW_IMPORT_MS
+
+
+@click.command()
+@json_option
+@click.pass_context
+def plugins(context: click.Context, as_json: bool) -> None:
+    """List the plugins that are installed: what each adds, how long its import takes, what is broken."""
+    manager = load_plugins(context)
+    registries = (manager.steps(), manager.runtimes(), manager.commands(), manager.executors())
+    added: dict[str, list[str]] = {}
+    for registry in registries:
+        for name, value in registry.items():
+            if name != "local":
+                added.setdefault(manager.origin(value).name, []).append(name)
+    if as_json:
+        listed = [{**asdict(info), "adds": added.get(info.name, [])} for info in manager.infos]
+        print_json({"plugins": listed, "problems": [str(problem) for problem in manager.problems]})
+        return
+    for info in manager.infos:
+        where = "built in" if info.built_in else f"{info.distribution} {info.version}"
+        slow = f"  slow to import: {info.milliseconds:.0f} ms" if _is_slow(info.milliseconds, info.built_in) else ""
+        click.echo(f"{info.name} ({where}): {', '.join(added.get(info.name, [])) or 'nothing'}{slow}")
+        if info.error:
+            click.secho(f"  broken: {info.error}", fg="red")
+    for problem in manager.problems:
+        click.secho(f"{problem}", fg="red")
+        for hint in problem.hints:
+            click.echo(f"  → {hint}")
+
+
+def _is_slow(milliseconds: float, built_in: bool) -> bool:
+    # The first built-in plugin pays for pydantic's import; that is ours, not its.
+    return milliseconds > SLOW_IMPORT_MS and not built_in

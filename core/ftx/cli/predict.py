@@ -1,0 +1,75 @@
+"""`ftx predict`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftx.artifacts import Bundle, Checkpoint
+from ftx.cli.options import config_option, json_option, load_plugins, open_store, print_json, read_config
+from ftx.errors import FtxError
+from ftx.runs import find_artifact
+from ftx.step import load_by_name
+
+PREDICTORS = {
+    Bundle: "ftx_serving.predict:predict",
+    Checkpoint: "ftx_plugins.predict:predict",
+}
+"""Kind -> `predict(artifact, texts, pairs, plugins, **choices) -> (predictions, description)`."""
+
+
+@click.command()
+@click.argument("reference", metavar="REF")
+@click.argument("texts", nargs=-1, metavar="TEXT...")
+@config_option
+@json_option
+@click.option("--file", "file", type=click.File(encoding="utf-8"), help="Read texts, a line each; - is standard input.")
+@click.option("--pair", "pairs", multiple=True, help="The second text of a text pair; once for each TEXT.")
+@click.option("--top-k", type=click.IntRange(min=1), help="Show so many labels.  [default: all]")
+@click.option("--variant", help="The variant of a bundle.  [default: its first that runs here]")
+@click.option("--runtime", help="What executes it: onnxruntime, torchscript.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.pass_context
+def predict(
+    context: click.Context,
+    reference: str,
+    texts: tuple[str, ...],
+    config_path: Path | None,
+    as_json: bool,
+    file: Any,
+    pairs: tuple[str, ...],
+    top_k: int | None,
+    variant: str | None,
+    runtime: str | None,
+    device: str,
+) -> None:
+    """Classify each TEXT with REF: a folder, the beginning of a digest, latest, or latest:STAGE.
+
+    For each text, labels with their scores, the best first: what a server's /predict answers.
+    """
+    wanted = [*texts, *(line.rstrip("\n") for line in file or ())]
+    if not wanted:
+        raise FtxError(
+            "no text to classify", f'give one: ftx predict {reference} "some text"', "or a file: --file FILE"
+        )
+    if pairs and len(pairs) != len(wanted):
+        raise FtxError(f"{len(wanted)} texts and {len(pairs)} second texts", "give --pair once for each text")
+    artifact = find_artifact(reference, open_store(read_config(config_path)))
+    target = PREDICTORS.get(type(artifact))
+    if target is None:
+        raise FtxError(
+            f"{reference} is a {artifact.kind}, which cannot classify", "name a bundle or a checkpoint: latest:export"
+        )
+    choices = {"top_k": top_k, "variant": variant, "runtime": runtime, "device": device}
+    function = load_by_name(target)
+    predictions, description = function(artifact, wanted, list(pairs) or None, load_plugins(context), **choices)
+    if as_json:
+        print_json(predictions)
+        return
+    click.echo(f"{artifact.kind} {artifact.digest[:12]}, {description}", err=True)
+    for text, scores in zip(wanted, predictions, strict=True):
+        listed = "  ".join(f"{score['label']} {score['score']:.3f}" for score in scores)
+        click.echo(f"{listed}\t{text}" if sys.stdout.isatty() else f"{text}\t{listed}")

@@ -1,0 +1,97 @@
+"""`ftx run`."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from ftx.cli import report
+from ftx.cli.options import config_option, json_option, load_plugins, print_json, read_config, set_option
+from ftx.console import RunConsole, print_scoreboard
+from ftx.events import Events
+from ftx.planner import make_plan
+from ftx.runner import RunResult, run_plan
+
+
+@click.command()
+@click.argument("steps", nargs=-1)
+@config_option
+@set_option
+@json_option
+@click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors alone.")
+@click.option("--executor", default="local", show_default=True, help="Where steps run.")
+@click.pass_context
+def run(
+    context: click.Context,
+    steps: tuple[str, ...],
+    config_path: Path | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    executor: str,
+) -> None:
+    """Carry out STEPS in this order, each a stage (train) or a stage's method (quantize:dynamic).
+
+    What was done before with the same inputs is a hit, and is not done again. Data and evaluation steps are added
+    where they are needed; see them with ftx plan.
+    """
+    plugins = load_plugins(context)
+    plan = make_plan(steps, read_config(config_path, settings), plugins)
+    console = RunConsole(quiet=quiet)
+    with console, _termination_as_interrupt():
+        command = _command_line(steps, config_path, settings)
+        result = run_plan(plan, plugins, Events([console]), command=command, executor=executor)
+    if result.error is not None:
+        if not as_json and result.rows:
+            print_scoreboard(result.rows)
+        debug = bool(context.find_root().params.get("debug"))
+        context.exit(report(result.error, as_json=as_json, debug=debug, document=result.to_json()))
+    if as_json:
+        print_json(result.to_json())
+    else:
+        _print_result(result, config_path)
+
+
+def _print_result(result: RunResult, config_path: Path | None) -> None:
+    if result.rows:
+        print_scoreboard(result.rows)
+    artifact = result.record.artifact
+    if artifact is None:
+        click.echo(f"run {result.record.id} is done")
+        return
+    config = f" --config {config_path}" if config_path else ""
+    click.echo(f"{artifact['kind']} {artifact['digest'][:12]}: {artifact['path']}")
+    click.echo("next:")
+    click.echo(f'  ftx predict latest "some text"{config}')
+    click.echo(f"  ftx show latest{config}              what it is made of, and how")
+    if result.rows:
+        click.echo(f"  ftx show latest:evaluate{config}     which rows changed their label")
+
+
+def _command_line(steps: tuple[str, ...], config_path: Path | None, settings: tuple[str, ...]) -> str:
+    parts = ["ftx", "run", *steps]
+    if config_path:
+        parts += ["--config", str(config_path)]
+    for setting in settings:
+        parts += ["--set", setting]
+    return shlex.join(parts)
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM stops a run as Ctrl-C does: the record says so, and locks are let go."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
