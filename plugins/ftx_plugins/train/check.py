@@ -1,0 +1,20 @@
+"""What can be told about a plan's training before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ftx import FtxError, ModelSettings, Problem
+from ftx.machine import has_cuda
+from ftx_plugins.train.config import TrainConfig
+from ftx_plugins.train.precision import processor_has_bf16, resolve_precision
+
+
+def check(config: TrainConfig, model: ModelSettings) -> Iterator[Problem]:
+    """A number format that this machine does not have. Whether a GPU has bf16 is only known when it is used."""
+    if has_cuda():
+        return
+    try:
+        resolve_precision(config.mixed_precision, "cpu", processor_has_bf16())
+    except FtxError as error:
+        yield Problem(error.message, where="train.mixed_precision", hints=error.hints)

@@ -1,0 +1,57 @@
+"""The settings of `[train]`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ftx.settings import StepConfig
+
+Precision = Literal["bf16", "fp16", "fp32"]
+
+
+class TrainConfig(StepConfig):
+    """How a model is fine-tuned. The defaults suit a BERT of base size and some thousand rows."""
+
+    epochs: int = Field(3, ge=1, le=1000, description="passes over the training rows, at most")
+    batch_size: int = Field(16, ge=1, le=65536, description="rows in a forward pass of training")
+    eval_batch_size: int = Field(32, ge=1, le=65536, description="rows in a forward pass of evaluation")
+    gradient_accumulation: int = Field(
+        1, ge=1, le=65536, description="batches whose gradients are summed before the weights change"
+    )
+    learning_rate: float = Field(
+        2e-5, gt=0, le=1, description="peak learning rate, per step; a warning outside 1e-6 to 1e-3"
+    )
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="how the learning rate falls after the warm-up"
+    )
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises from 0")
+    optimizer: Literal["adamw", "adafactor"] = Field("adamw", description="the optimizer; adafactor needs less memory")
+    weight_decay: float = Field(
+        0.01, ge=0, le=1, description="decoupled weight decay, per step and learning rate; not on biases and norms"
+    )
+    max_grad_norm: float = Field(1.0, ge=0, description="L2 norm to which gradients are clipped; 0 turns it off")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of the inputs dropped in the classification head")
+    max_length: int = Field(
+        512, ge=4, le=1_000_000, description="longest input in tokens, within what the model can take; the rest is cut"
+    )
+    group_by_length: bool = Field(True, description="whether a batch holds rows of like length, to pad little")
+    mixed_precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto",
+        description="number format of the matrix products; auto: bf16 where the hardware has it, else fp16 on a GPU, "
+        "else fp32",
+    )
+    unfreeze_last: int | None = Field(
+        None, ge=0, description="encoder layers, counted from the head, that train; 0: only the head; not set: all"
+    )
+    metric: Literal["f1_macro", "accuracy", "f1_micro", "loss"] = Field(
+        "f1_macro", description="figure on the validation rows by which the best epoch is kept"
+    )
+    early_stopping: int = Field(
+        2, ge=0, le=1000, description="epochs without a better `metric` after which training stops; 0: never"
+    )
+    save_minutes: float = Field(
+        10.0, ge=0, description="minutes between saves within an epoch, for a killed run to go on from; 0: none"
+    )
+    new_head: bool = Field(False, description="whether a trained classification head is replaced by a new one")
