@@ -1,0 +1,196 @@
+"""`train:finetune`: fine-tune an encoder with a classification head.
+
+The step leaves a checkpoint (configuration, weights, tokenizer) with the weights of the best epoch. What lets it go on
+after a kill (tokens, saves with the optimizer's state) is in the work folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+
+from ftx import Artifact, Context, FtxError
+from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, max_length_of, quiet_transformers, save_checkpoint
+from ftx_plugins.metrics.classification import accuracy
+from ftx_plugins.train.config import Precision, TrainConfig
+from ftx_plugins.train.freeze import unfreeze_last
+from ftx_plugins.train.head import load_classifier
+from ftx_plugins.train.precision import processor_has_bf16, resolve_precision
+from ftx_plugins.train.report import history, validation_figures
+from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
+from ftx_plugins.train.trainer import Training, train
+
+GAP_ROWS = 2000
+"""Training rows, at most, on which the best epoch is measured to tell over-fitting."""
+GAP_WARNING = 0.1
+USUAL_LEARNING_RATES = (1e-6, 1e-3)
+
+
+def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
+    """Fine-tune `inputs["model"]` on `inputs["data"]`; returns the metrics of the best epoch.
+
+    Raises `FtxError` where the labels do not fit the model's head, weights are missing, the device lacks the number
+    format asked for, or training diverges.
+    """
+    started = time.monotonic()
+    _warn_about_learning_rate(config, context)
+    precision = _choose_precision(config, context)
+    source, data = inputs["model"].path, inputs["data"]
+    names = tuple(data.meta["labels"])
+    set_seed(context.seed)
+    model, head = load_classifier(
+        source,
+        names,
+        dropout=config.dropout,
+        new_head=config.new_head,
+        trust_remote_code=context.model.trust_remote_code,
+    )
+    if config.unfreeze_last is not None:
+        frozen = unfreeze_last(model, config.unfreeze_last)
+        context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
+    max_length = min(config.max_length, max_length_of(model.config, _load_tokenizer(source, context)))
+    label_ids = np.asarray([head.labels.index(name) for name in names])
+    rows = _tokenize("train", data, source, max_length, label_ids, context)
+    validation = _tokenize("validation", data, source, max_length, label_ids, context)
+    _warn_about_truncation(rows, max_length, context)
+    collator = _collator(source, max_length, context)
+    training = train(model, rows, validation, collator, head.labels, config, precision, context)
+    best = _save_best(training, source, head.labels, max_length, context)
+    figures = validation_figures(training.log, training.best_step)
+    gap = _gap(best, data, rows, figures["accuracy"], min(len(validation), GAP_ROWS), config.eval_batch_size)
+    epochs = history(training.log, training.steps_per_epoch)
+    _say_how_it_went(training, epochs, gap, len(validation), config, context)
+    context.describe(
+        labels=list(head.labels), task="text-classification", max_length=max_length, base=inputs["model"].digest
+    )
+    best_epoch = training.best_step // training.steps_per_epoch
+    return {
+        "validation": figures,
+        "train_loss": epochs[best_epoch - 1]["train_loss"],
+        "gap": gap,
+        "best_epoch": best_epoch,
+        "epochs_run": len(epochs),
+        "precision": precision,
+        "rows": len(rows),
+        "validation_rows": len(validation),
+        "truncated_rows": rows.truncated,
+        "seconds_training": round(time.monotonic() - started, 2),
+        "history": epochs,
+    }
+
+
+def _warn_about_learning_rate(config: TrainConfig, context: Context) -> None:
+    low, high = USUAL_LEARNING_RATES
+    if not low <= config.learning_rate <= high:
+        context.warn(
+            f"train.learning_rate = {config.learning_rate:g} is outside {low:g} to {high:g}, where fine-tuning works"
+        )
+
+
+def _choose_precision(config: TrainConfig, context: Context) -> Precision:
+    if context.device == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_bf16 = processor_has_bf16()
+    return resolve_precision(config.mixed_precision, context.device, has_bf16)
+
+
+def _load_tokenizer(source: Path, context: Context) -> Any:
+    """A tokenizer of its own for each use: tokenizing leaves its truncation in it, and saving would keep that."""
+    return AutoTokenizer.from_pretrained(
+        source, local_files_only=True, trust_remote_code=context.model.trust_remote_code
+    )
+
+
+def _load_split(data: Artifact, name: str) -> Any:
+    split = datasets.Dataset.from_file(str(data.path / f"{name}.arrow"))
+    if not len(split):
+        raise FtxError(f"the data set has no {name} rows", "see what became of them: ftx show latest:data")
+    return split
+
+
+def _tokenize(
+    name: str, data: Artifact, source: Path, max_length: int, label_ids: np.ndarray, context: Context
+) -> TokenizedSplit:
+    return tokenize_split(
+        _load_split(data, name),
+        _load_tokenizer(source, context),
+        context.work / "tokens" / name,
+        max_length=max_length,
+        label_ids=label_ids,
+        progress=lambda done, total: context.progress(done, total, f"{name} rows tokenized"),
+    )
+
+
+def _warn_about_truncation(rows: TokenizedSplit, max_length: int, context: Context) -> None:
+    if rows.truncated:
+        share = rows.truncated / len(rows)
+        context.warn(
+            f"{rows.truncated} of {len(rows)} training rows ({share:.1%}) are cut at max_length = {max_length} tokens"
+        )
+
+
+def _collator(source: Path, max_length: int, context: Context) -> Collator:
+    tokenizer = _load_tokenizer(source, context)
+    if tokenizer.pad_token_id is None:
+        raise FtxError(f"the tokenizer of {source} has no padding token", "give it one, and save it in the folder")
+    multiple = 8 if context.device == "cuda" else 1  # tensor cores want it; on a processor it only adds work
+    return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
+
+
+def _save_best(
+    training: Training, source: Path, labels: tuple[str, ...], max_length: int, context: Context
+) -> LoadedCheckpoint:
+    """Write the checkpoint. The best epoch is read back as a stock model, and so shown to load as one."""
+    with quiet_transformers():
+        model = AutoModelForSequenceClassification.from_pretrained(
+            training.best,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=context.model.trust_remote_code,
+        )
+        best = LoadedCheckpoint(model.eval(), _load_tokenizer(source, context), labels, max_length)
+        save_checkpoint(best, context.out)
+    best.model.to(context.device)
+    return best
+
+
+def _gap(
+    best: LoadedCheckpoint,
+    data: Artifact,
+    rows: TokenizedSplit,
+    validation_accuracy: float,
+    count: int,
+    batch_size: int,
+) -> float:
+    """Accuracy on `count` training rows, taken at even distances, minus that on the validation rows."""
+    taken = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
+    split = _load_split(data, "train").select(taken)
+    pairs = split["text_pair"][:] if "text_pair" in split.column_names else None
+    logits = compute_logits(best, split["text"][:], pairs, batch_size=batch_size)
+    return accuracy(rows.labels[taken], logits, best.labels) - validation_accuracy
+
+
+def _say_how_it_went(
+    training: Training, epochs: list[dict[str, Any]], gap: float, rows: int, config: TrainConfig, context: Context
+) -> None:
+    best_epoch = training.best_step // training.steps_per_epoch
+    if training.stopped_early:
+        context.log(
+            f"stopped after epoch {len(epochs)}: {config.metric} has not improved for {config.early_stopping} epochs"
+        )
+    context.log(f"kept epoch {best_epoch} of {len(epochs)}")
+    # Below some hundred rows the gap is as much noise as it is over-fitting.
+    if gap > GAP_WARNING and rows >= 200:
+        context.warn(
+            f"over-fitting: accuracy is {gap:.3f} higher on training rows than on validation rows; "
+            "more rows, fewer epochs or more dropout would help"
+        )

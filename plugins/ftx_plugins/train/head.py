@@ -1,0 +1,140 @@
+"""The model to fine-tune: an encoder with a classification head for the data's labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from ftx import FtxError
+from ftx_plugins.checkpoint import quiet_transformers
+
+DROPOUT_FIELDS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "classifier_dropout_prob")
+"""Where configurations keep the head's dropout: BERT, RoBERTa, ELECTRA, ModernBERT; DistilBERT; DeBERTa; ALBERT."""
+NEW_HEAD_HINT = "start with a new head: set train.new_head = true"
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head's label names, in the order of its logits, and whether its weights are new."""
+
+    labels: tuple[str, ...]
+    is_new: bool
+
+
+def choose_head(config: Any, names: Sequence[str], new_head: bool) -> Head:
+    """The head that a model with this configuration gets for data with the label `names`.
+
+    A trained head with generic names (LABEL_0 …) of equal count takes the data's, equal sets of names keep the head's
+    order, and anything else is an `FtxError`, unless `new_head`.
+    """
+    if new_head or not has_trained_head(config):
+        return Head(tuple(names), is_new=True)
+    own = tuple(config.id2label[index] for index in range(config.num_labels))
+    if set(own) == set(names) and len(own) == len(names):
+        return Head(own, is_new=False)
+    if len(own) == len(names) and all(re.fullmatch(r"LABEL_\d+", name) for name in own):
+        return Head(tuple(names), is_new=False)
+    raise FtxError(
+        f"the labels of the data are not those of the model's head: the data has {len(names)} ({_listed(names)}), "
+        f"the head {len(own)} ({_listed(own)})",
+        NEW_HEAD_HINT,
+    )
+
+
+def has_trained_head(config: Any) -> bool:
+    return any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
+
+
+def load_classifier(
+    folder: Path, names: Sequence[str], *, dropout: float, new_head: bool, trust_remote_code: bool = False
+) -> tuple[Any, Head]:
+    """The model in `folder` in fp32, with a head for `names`; a new head's weights come from torch's generator.
+
+    Raises `FtxError` where the labels do not fit the head, or where weights of the encoder are missing.
+    """
+    options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    config = AutoConfig.from_pretrained(folder, **options)
+    head = choose_head(config, names, new_head)
+    replaces = head.is_new and has_trained_head(config)
+    if not replaces:
+        _set_labels(config, head.labels)
+    _set_dropout_fields(config, dropout)
+    with quiet_transformers():
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+        )
+        if replaces:
+            _replace_head(model, head.labels, trust_remote_code)
+    _check_weights(folder, model, info["missing_keys"], head)
+    for module in head_modules(model):
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    return model, head
+
+
+def head_modules(model: Any) -> list[nn.Module]:
+    """All modules outside the encoder: the classification head, whatever the architecture calls it."""
+    prefix = model.base_model_prefix
+    return [
+        module
+        for name, child in model.named_children()
+        if name != prefix
+        for module in child.modules()  # includes the child itself
+    ]
+
+
+def is_head_parameter(model: Any, name: str) -> bool:
+    """Whether a parameter belongs to the head. An encoder's pooler counts: it has no use but to feed the head."""
+    first, _, rest = name.partition(".")
+    return first != model.base_model_prefix or rest.startswith("pooler.")
+
+
+def _set_labels(config: Any, labels: Sequence[str]) -> None:
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {name: index for index, name in enumerate(labels)}
+    config.problem_type = "single_label_classification"
+
+
+def _set_dropout_fields(config: Any, dropout: float) -> None:
+    for name in DROPOUT_FIELDS:
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+
+
+def _replace_head(model: Any, labels: Sequence[str], trust_remote_code: bool) -> None:
+    """Give the model the head of a fresh one.
+
+    Loading with `ignore_mismatched_sizes` would keep the old weights wherever the shapes happen to agree, and
+    would hide an encoder that does not fit.
+    """
+    _set_labels(model.config, labels)
+    fresh = AutoModelForSequenceClassification.from_config(
+        model.config, dtype=torch.float32, trust_remote_code=trust_remote_code
+    )
+    for name, child in fresh.named_children():
+        if name != model.base_model_prefix:
+            setattr(model, name, child)
+    model.num_labels = len(labels)
+
+
+def _check_weights(folder: Path, model: Any, missing: Sequence[str], head: Head) -> None:
+    bad = sorted(name for name in missing if not (head.is_new and is_head_parameter(model, name)))
+    if bad:
+        shown = ", ".join(bad[:4]) + (", …" if len(bad) > 4 else "")
+        raise FtxError(
+            f"{folder} lacks {len(bad)} weights of {type(model).__name__}: {shown}",
+            "get the model again, and check that model.name names a complete one",
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:12])
+    return f"{shown}, …" if len(names) > 12 else shown

@@ -1,0 +1,150 @@
+"""Splits as tokens, in flat files that are mapped into memory: one pass over the texts, whatever the epochs.
+
+work/tokens/train/ids.bin       token ids of all rows, end to end, uint16 or uint32
+                  types.bin     token type ids, uint8; only for pairs and tokenizers that have them
+                  ends.npy      int64, shape (rows,): where each row ends in the files above
+                  labels.npy    int64, shape (rows,), in the head's order
+                  done.json     written last: the number of rows and of rows that were cut
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+CHUNK = 1000
+"""Rows tokenized at a time."""
+
+
+class TokenizedSplit(TorchDataset[dict[str, Any]]):
+    """Rows of token ids, mapped into memory. A row is a dict of `input_ids`, `labels`, and perhaps `token_type_ids`."""
+
+    def __init__(self, folder: Path) -> None:
+        done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        self.truncated: int = done["truncated"]
+        self.labels: np.ndarray = np.load(folder / "labels.npy")
+        self._ends: np.ndarray = np.load(folder / "ends.npy")
+        self._ids = np.memmap(folder / "ids.bin", dtype=done["dtype"], mode="r")
+        types = folder / "types.bin"
+        self._types = np.memmap(types, dtype=np.uint8, mode="r") if types.exists() else None
+        self.lengths: np.ndarray = np.diff(self._ends, prepend=0)
+        """Tokens of each row, int64 of shape (rows,)."""
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        end = self._ends[row]
+        span = slice(end - self.lengths[row], end)
+        item = {"input_ids": self._ids[span], "labels": self.labels[row]}
+        if self._types is not None:
+            item["token_type_ids"] = self._types[span]
+        return item
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Pads rows to the longest of the batch, rounded up to a multiple of `multiple`, and never beyond `max_length`."""
+
+    pad_id: int
+    pad_left: bool
+    multiple: int
+    max_length: int
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+        width = max(longest, min(-(-longest // self.multiple) * self.multiple, self.max_length))
+        batch = {
+            "input_ids": self._padded([row["input_ids"] for row in rows], width, self.pad_id),
+            "attention_mask": self._padded([np.ones(len(row["input_ids"])) for row in rows], width, 0),
+            "labels": torch.tensor([int(row["labels"]) for row in rows]),
+        }
+        if "token_type_ids" in rows[0]:
+            batch["token_type_ids"] = self._padded([row["token_type_ids"] for row in rows], width, 0)
+        return batch
+
+    def _padded(self, values: Sequence[np.ndarray], width: int, filler: int) -> torch.Tensor:
+        padded = np.full((len(values), width), filler, dtype=np.int64)
+        for row, value in enumerate(values):
+            start = width - len(value) if self.pad_left else 0
+            padded[row, start : start + len(value)] = value
+        return torch.from_numpy(padded)
+
+
+def tokenize_split(
+    split: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    max_length: int,
+    label_ids: np.ndarray,
+    progress: Callable[[int, int], None],
+) -> TokenizedSplit:
+    """The rows of `split` (columns `text`, `label`, perhaps `text_pair`) as tokens, kept in `folder`.
+
+    `label_ids[i]` is the head's index of the data's label i. A folder that an earlier, killed run completed is used
+    as it is. `progress(done, total)` is called after each chunk of rows.
+    """
+    if not (folder / "done.json").exists():
+        _write(split, tokenizer, folder, max_length, label_ids, progress)
+    return TokenizedSplit(folder)
+
+
+def _write(
+    split: Any,
+    tokenizer: Any,
+    folder: Path,
+    max_length: int,
+    label_ids: np.ndarray,
+    progress: Callable[[int, int], None],
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    has_pairs = "text_pair" in split.column_names
+    columns: dict[str, tuple[str, type]] = {
+        "input_ids": ("ids.bin", np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+    }
+    if has_pairs and "token_type_ids" in tokenizer.model_input_names:
+        columns["token_type_ids"] = ("types.bin", np.uint8)
+    lengths: list[int] = []
+    labels: list[int] = []
+    truncated = 0
+    with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context((folder / file).open("wb")) for name, (file, _) in columns.items()}
+        for chunk in split.iter(batch_size=CHUNK):
+            texts, pairs = chunk["text"], chunk["text_pair"] if has_pairs else None
+            encoded = tokenizer(
+                texts, pairs, truncation=True, max_length=max_length, return_token_type_ids="token_type_ids" in columns
+            )
+            for name, (_, dtype) in columns.items():
+                np.concatenate([np.asarray(row, dtype=dtype) for row in encoded[name]]).tofile(files[name])
+            lengths.extend(map(len, encoded["input_ids"]))
+            labels.extend(chunk["label"])
+            truncated += _count_truncated(tokenizer, encoded, texts, pairs, max_length)
+            progress(len(lengths), len(split))
+    np.save(folder / "ends.npy", np.cumsum(np.asarray(lengths, dtype=np.int64)))
+    np.save(folder / "labels.npy", label_ids[np.asarray(labels, dtype=np.int64)])
+    done = {"rows": len(lengths), "truncated": truncated, "dtype": np.dtype(columns["input_ids"][1]).name}
+    draft = folder / "done.json.tmp"
+    draft.write_text(json.dumps(done), encoding="utf-8")
+    draft.replace(folder / "done.json")
+
+
+def _count_truncated(
+    tokenizer: Any, encoded: Any, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
+) -> int:
+    if encoded.encodings is not None:
+        return sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+    # A tokenizer written in Python keeps nothing of what it cut: the rows that fill the limit are tokenized again.
+    full = [row for row, ids in enumerate(encoded["input_ids"]) if len(ids) == max_length]
+    return sum(
+        len(tokenizer(texts[row], pairs[row] if pairs else None, truncation=False)["input_ids"]) > max_length
+        for row in full
+    )

@@ -1,0 +1,270 @@
+"""The Hugging Face Trainer of transformers 5.23: all that holds for this version of it is here.
+
+Where it departs from the stock Trainer, that is for a killed run to end like one that was not: the order of the rows
+comes from the seed and the epoch (`sampling`), a save counts only once it is complete, and the best save is found
+by its step, not by a path (`saves`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import (
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from ftx import Context, FtxError
+from ftx.errors import ExitCode
+from ftx_plugins.checkpoint import quiet_transformers
+from ftx_plugins.metrics import classification
+from ftx_plugins.train import saves
+from ftx_plugins.train.config import Precision, TrainConfig
+from ftx_plugins.train.sampling import EpochOrder, LongestFirst
+from ftx_plugins.train.tokens import Collator, TokenizedSplit
+
+SECONDS_BETWEEN_REPORTS = 0.2
+OPTIMIZERS = {"adamw": TrainingArguments.default_optim, "adafactor": "adafactor"}
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training left: the folder of the best epoch's model, and the Trainer's log."""
+
+    best: Path
+    best_step: int
+    steps_per_epoch: int
+    log: Sequence[Mapping[str, Any]]
+    """As the Trainer writes it: entries with `loss` since the one before, and entries with `eval_…` figures."""
+    stopped_early: bool
+
+
+def train(
+    model: Any,
+    rows: TokenizedSplit,
+    validation: TokenizedSplit,
+    collator: Collator,
+    labels: Sequence[str],
+    config: TrainConfig,
+    precision: Precision,
+    context: Context,
+) -> Training:
+    """Train `model` in place, or go on from the last complete save under `context.work`.
+
+    Raises `FtxError` where the validation loss is no longer a number.
+    """
+    folder = context.work / "trainer"
+    folder.mkdir(exist_ok=True)
+    with quiet_transformers(), warnings.catch_warnings():
+        # What torch and accelerate warn about here is of their own making, and a terminal belongs to the progress.
+        warnings.simplefilter("ignore")
+        loss = RunningLoss()
+        trainer = FineTuner(
+            model=model,
+            args=_arguments(config, precision, folder, context),
+            data_collator=collator,
+            train_dataset=rows,
+            eval_dataset=validation,
+            compute_loss_func=loss,
+            compute_metrics=lambda prediction: _figures(prediction, labels),
+            callbacks=_callbacks(config, loss, context),
+        )
+        trainer.group_by_length = config.group_by_length
+        trainer.remove_callback(PrinterCallback)
+        steps = math.ceil(math.ceil(len(rows) / config.batch_size) / config.gradient_accumulation)
+        last = saves.last_complete(folder)
+        if last is None:
+            trainer.train()
+        elif not _is_finished(last, config, steps):
+            context.log(f"resumed {_place(last.step, steps)}")
+            trainer.train(resume_from_checkpoint=str(last.path))
+        else:
+            context.log("training had finished before: its best epoch is taken")
+            trainer.state = TrainerState.load_from_json(str(last.path / saves.STATE))
+    return _result(trainer.state, folder, config, steps)
+
+
+class FineTuner(Trainer):  # type: ignore[misc]
+    """The Trainer with our order of rows, and with saves that are marked once they are complete."""
+
+    group_by_length: bool
+
+    def _get_train_sampler(self, train_dataset: TokenizedSplit | None = None) -> EpochOrder:
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        return EpochOrder(
+            rows.lengths, self.args.train_batch_size, self.args.seed, group_by_length=self.group_by_length
+        )
+
+    def _get_eval_sampler(self, eval_dataset: TokenizedSplit) -> LongestFirst:
+        return LongestFirst(eval_dataset.lengths)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self.args.output_dir)
+        save = saves.save_of(folder, self.state.global_step)
+        saves.unmark(save)
+        super()._save_checkpoint(model, trial)
+        saves.mark_complete(save)
+        saves.keep_best_and_last(folder, self.state.best_global_step)
+
+
+class RunningLoss:
+    """The mean cross-entropy of a step, whatever its batches; its moving average is kept for the progress."""
+
+    def __init__(self) -> None:
+        self._average: torch.Tensor | None = None
+
+    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
+        total = cross_entropy(outputs["logits"].float(), labels, reduction="sum")
+        if torch.is_grad_enabled():
+            mean = total.detach() / len(labels)
+            self._average = mean if self._average is None else self._average.lerp(mean, 0.05)
+        return total / num_items_in_batch
+
+    def value(self) -> float:
+        return float(self._average) if self._average is not None else math.nan
+
+
+class Reporter(TrainerCallback):  # type: ignore[misc]
+    """Says through the context how far training is, and what each evaluation gave."""
+
+    def __init__(self, loss: RunningLoss, context: Context) -> None:
+        self._loss = loss
+        self._context = context
+        self._next = 0.0
+        self._figures: dict[str, float] = {}
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        now = time.monotonic()
+        if now < self._next and state.global_step < state.max_steps:
+            return
+        self._next = now + SECONDS_BETWEEN_REPORTS
+        self._context.progress(
+            state.global_step,
+            state.max_steps,
+            "steps",
+            epoch=round(state.epoch, 2),
+            loss=round(self._loss.value(), 4),
+            **self._figures,
+        )
+
+    def on_evaluate(
+        self, args: Any, state: TrainerState, control: TrainerControl, metrics: Mapping[str, Any], **kwargs: Any
+    ) -> None:
+        loss = metrics["eval_loss"]
+        if not math.isfinite(loss):
+            raise FtxError(
+                f"training diverged: in epoch {round(state.epoch)} the validation loss is {loss}",
+                f"lower train.learning_rate (it is {args.learning_rate:g})",
+                'or set train.mixed_precision = "fp32"',
+                code=ExitCode.STEP_FAILED,
+            )
+        self._figures = {name: round(metrics[f"eval_{name}"], 4) for name in ("accuracy", "f1_macro")}
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in self._figures.items())
+        self._context.log(f"epoch {round(state.epoch)}: validation loss {loss:.4f}, {shown}")
+
+
+class TimedSaves(TrainerCallback):  # type: ignore[misc]
+    """Asks for a save after so many seconds within an epoch; never at its end, which saves once it is evaluated."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._last = time.monotonic()
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        at_end = state.global_step % (state.max_steps // state.num_train_epochs) == 0
+        if not at_end and time.monotonic() - self._last >= self._seconds:
+            control.should_save = True
+            control.should_log = True  # the loss up to here is in the save, and not lost to the epoch's mean
+
+
+def _arguments(config: TrainConfig, precision: Precision, folder: Path, context: Context) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        seed=context.seed,
+        use_cpu=context.device == "cpu",
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.eval_batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=SCHEDULES[config.schedule],
+        warmup_steps=config.warmup,
+        optim=OPTIMIZERS[config.optimizer],
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        metric_for_best_model=config.metric,
+        greater_is_better=config.metric != "loss",
+        restore_callback_states_from_checkpoint=True,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+    if precision == "fp32":
+        arguments.mixed_precision = "no"  # else the environment's ACCELERATE_MIXED_PRECISION would count
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # a batch is `batch_size` rows, however many GPUs there are
+    return arguments
+
+
+def _callbacks(config: TrainConfig, loss: RunningLoss, context: Context) -> list[TrainerCallback]:
+    callbacks: list[TrainerCallback] = [Reporter(loss, context)]
+    if config.early_stopping:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=config.early_stopping))
+    if config.save_minutes:
+        callbacks.append(TimedSaves(config.save_minutes * 60))
+    return callbacks
+
+
+def _figures(prediction: EvalPrediction, labels: Sequence[str]) -> dict[str, Any]:
+    compute: dict[str, Callable[..., Any]] = {
+        "accuracy": classification.accuracy,
+        "f1_macro": classification.f1_macro,
+        "f1_micro": classification.f1_micro,
+        "per_class": classification.per_class,
+    }
+    return {name: figure(prediction.label_ids, prediction.predictions, labels) for name, figure in compute.items()}
+
+
+def _is_finished(save: saves.Save, config: TrainConfig, steps_per_epoch: int) -> bool:
+    """Whether the run was killed after its last epoch: the Trainer would train on after an early stop."""
+    return save.step >= config.epochs * steps_per_epoch or _stopped_early(save.state["stateful_callbacks"], config)
+
+
+def _stopped_early(callbacks: Mapping[str, Any], config: TrainConfig) -> bool:
+    state = callbacks.get(EarlyStoppingCallback.__name__)
+    return bool(state and state["attributes"]["early_stopping_patience_counter"] >= config.early_stopping)
+
+
+def _place(step: int, steps_per_epoch: int) -> str:
+    epoch, within = divmod(step, steps_per_epoch)
+    if not within:
+        return f"from epoch {epoch}"
+    return f"from step {within} of {steps_per_epoch} of epoch {epoch + 1}"
+
+
+def _result(state: TrainerState, folder: Path, config: TrainConfig, steps_per_epoch: int) -> Training:
+    stopped = state.global_step < config.epochs * steps_per_epoch
+    best = saves.save_of(folder, state.best_global_step)
+    return Training(best, state.best_global_step, steps_per_epoch, state.log_history, stopped)
