@@ -133,6 +133,7 @@ def recorder() -> Recorder:
 def make_context(tmp_path: Path, recorder: Recorder) -> Callable[..., Any]:
     """`make_context(step="train:finetune", seed=0, **ModelSettings fields)`: a context with fresh `out` and `work`."""
     from ftx.plugins import PluginManager
+
     from ftx.step import Context, ModelSettings
 
     made = 0
@@ -149,3 +150,45 @@ def make_context(tmp_path: Path, recorder: Recorder) -> Callable[..., Any]:
         return Context(step, out, work, seed, "cpu", settings, plugins, recorder)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """`sentences` as a data set artifact: 96 rows to train, 48 to validate, 48 to test."""
+    import pyarrow as pa
+
+    folder = tmp_path_factory.mktemp("tiny-dataset")
+    labels = list(WORDS)
+    for split, rows, seed in (("train", 96, 2), ("validation", 48, 3), ("test", 48, 4)):
+        texts, names = zip(*sentences(rows, seed), strict=True)
+        table = pa.table(
+            {"text": list(texts), "label": [labels.index(name) for name in names], "row": list(range(rows))}
+        )
+        with pa.OSFile(str(folder / f"{split}.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    manifest = Manifest(kind="dataset", files=hash_folder(folder), meta={"labels": labels})
+    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return KINDS["dataset"](folder, manifest)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_classifier: Path, tiny_dataset: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The tiny classifier quantized (dynamic int8) and exported to both formats: four variants."""
+    from ftx.plugins import PluginManager
+    from ftx.step import Context, ModelSettings
+    from ftx_plugins.export.config import BundleConfig
+    from ftx_plugins.export.run import run_bundle
+    from ftx_plugins.quantize.recipe import Recipe
+
+    root = tmp_path_factory.mktemp("tiny-bundle")
+    out, work = root / "bundle", root / "work"
+    out.mkdir()
+    recipe = Recipe(reduce_range=False).to_dict()
+    manifest = Manifest("checkpoint", hash_folder(tiny_classifier), {"recipe": recipe, "task": "text-classification"})
+    model = KINDS["checkpoint"](tiny_classifier, manifest)
+    plugins = PluginManager.load(third_party=False)
+    context = Context("export:bundle", out, work, 0, "cpu", ModelSettings("tiny"), plugins)
+    metrics = run_bundle(BundleConfig(), {"model": model, "data": tiny_dataset}, context)
+    bundle = Manifest("bundle", hash_folder(out), context.meta, metrics)
+    (out / MANIFEST).write_text(bundle.to_json(), encoding="utf-8")
+    return KINDS["bundle"](out, bundle)
