@@ -74,7 +74,7 @@ class PluginManager:
         manager = cls()
         manager._pluggy.add_hookspecs(hookspecs)
         for module in BUILT_IN if built_in else ():
-            manager._load(module.removesuffix(".hooks"), module, DISTRIBUTION, own_version(), built_in=True)
+            manager.add(module.removesuffix(".hooks"), module, DISTRIBUTION, own_version(), built_in=True)
         if third_party:
             wanted = _wanted(os.environ.get("FTX_PLUGINS"))
             for point in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
@@ -82,10 +82,24 @@ class PluginManager:
                 if wanted(point.name):
                     distribution = point.dist.name if point.dist else "?"
                     version = point.dist.version if point.dist else "?"
-                    manager._load(point.name, point.value, distribution, version, built_in=False)
+                    manager.add(point.name, point.value, distribution, version, built_in=False)
         if os.environ.get("FTX_STRICT_PLUGINS", "") not in ("", "0"):
             manager._raise_broken()
         return manager
+
+    def add(self, name: str, module: str, distribution: str, version: str, *, built_in: bool = False) -> None:
+        """Load one plugin from a module; whatever goes wrong is kept in its info."""
+        started = time.perf_counter()
+        error = ""
+        try:
+            self._register(importlib.import_module(module), name)
+        except (
+            Exception,
+            SystemExit,
+        ) as exception:  # whatever a plugin does at import: it is reported, and ftx goes on
+            error = f"{type(exception).__name__}: {exception}"
+        milliseconds = (time.perf_counter() - started) * 1000
+        self.infos.append(PluginInfo(name, module, distribution, version, built_in, milliseconds, error))
 
     def steps(self) -> Mapping[str, Step]:
         """`stage:method` -> step, of all plugins."""
@@ -147,19 +161,6 @@ class PluginManager:
     @cached_property
     def _executors(self) -> dict[str, Executor]:
         return {"local": LOCAL, **self._collect("ftx_executors", Executor, taken={"local": LOCAL})}
-
-    def _load(self, name: str, module: str, distribution: str, version: str, *, built_in: bool) -> None:
-        started = time.perf_counter()
-        error = ""
-        try:
-            self._register(importlib.import_module(module), name)
-        except (
-            Exception,
-            SystemExit,
-        ) as exception:  # whatever a plugin does at import: it is reported, and ftx goes on
-            error = f"{type(exception).__name__}: {exception}"
-        milliseconds = (time.perf_counter() - started) * 1000
-        self.infos.append(PluginInfo(name, module, distribution, version, built_in, milliseconds, error))
 
     def _register(self, module: Any, name: str) -> None:
         try:

@@ -190,7 +190,7 @@ def _flips(
     for candidate, values in zip(candidates, logits, strict=True):
         after = _softmax(values)
         predicted = values.argmax(axis=1)
-        for place in np.flatnonzero(predicted != reference):
+        for place in np.flatnonzero(predicted != reference).tolist():
             was, now = int(reference[place]), int(predicted[place])
             flip = {
                 "row": int(rows.row[place]),

@@ -48,18 +48,14 @@ def _download(name: str, revision: str, *, allow_code: bool) -> Path:
                 )
             )
     except GatedRepoError as error:
-        raise FtxError(
-            f"the model {name} is gated", "ask for access on its page, then: hf auth login"
-        ) from error
+        raise FtxError(f"the model {name} is gated", "ask for access on its page, then: hf auth login") from error
     except RepositoryNotFoundError as error:
         raise FtxError(
             f"there is no model {name!r} on the hub (or it is private), and no such folder",
             "correct model.name, or give a folder",
         ) from error
     except RevisionNotFoundError as error:
-        raise FtxError(
-            f"the model {name} has no revision {revision!r}", "correct model.revision"
-        ) from error
+        raise FtxError(f"the model {name} has no revision {revision!r}", "correct model.revision") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise FtxError(
             f"the model {name} could not be fetched: the hub cannot be reached, and the local cache lacks it",
