@@ -48,7 +48,7 @@ class RunRecord:
 def new_run(words: tuple[str, ...], config_path: Path | None) -> RunRecord:
     """A run that starts now; its ID sorts by time."""
     now = datetime.now(UTC)
-    identity = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    identity = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}{secrets.token_hex(1)}"
     return RunRecord(identity, words, str(config_path) if config_path else None, timestamp(now))
 
 
