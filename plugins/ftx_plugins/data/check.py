@@ -1,0 +1,38 @@
+"""What the first bytes of the data tell while the plan is made, in milliseconds for a file of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ftx.errors import FtxError, Problem
+from ftx.step import ModelSettings
+from ftx_plugins.data.columns import column_problems
+from ftx_plugins.data.config import DataConfig
+from ftx_plugins.data.peek import peek_columns
+from ftx_plugins.data.sources import Source, find_sources
+
+
+def check(config: DataConfig, model: ModelSettings) -> Iterator[Problem]:
+    """Unknown formats, empty files, and columns that the first file of a split has not."""
+    try:
+        sources = find_sources(config)
+    except FtxError as error:
+        yield Problem(error.message, "data", error.hints)
+        return
+    seen: set[str] = set()
+    for split, source in sources.items():
+        for problem in _check_source(split, source, config):
+            if str(problem) not in seen:
+                seen.add(str(problem))
+                yield problem
+
+
+def _check_source(split: str, source: Source, config: DataConfig) -> Iterator[Problem]:
+    for path in source.files[:1]:
+        try:
+            columns = peek_columns(path, config)
+        except FtxError as error:
+            yield Problem(error.message, f"data.{split}", error.hints)
+        else:
+            if columns is not None:
+                yield from column_problems(config, columns, path.name)

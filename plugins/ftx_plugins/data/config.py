@@ -1,0 +1,76 @@
+"""The settings of `[data]`."""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+from encodings.aliases import aliases
+
+from pydantic import Field, field_validator
+
+from ftx.settings import SourcePath, StepConfig
+
+REPLACE = "replace"
+
+
+class DataConfig(StepConfig):
+    """Which rows to read, which of their columns matter, and how to split them."""
+
+    train: SourcePath = Field(
+        description="Rows to learn from: a csv, tsv, json, jsonl, ndjson or parquet file, a folder of them, or a hub id"
+    )
+    validation: SourcePath | None = Field(
+        None, description="Rows to choose models by; without it they are split off `train`, unless it has its own"
+    )
+    test: SourcePath | None = Field(
+        None, description="Rows for the final report; without it they are split off `train`, unless it has its own"
+    )
+    subset: str | None = Field(None, description="Configuration of a hub data set that has several, such as `sst2`")
+    text: str = Field("text", min_length=1, description="Name of the column with the text")
+    text_pair: str | None = Field(None, min_length=1, description="Name of the column with the second text of a pair")
+    label: str = Field("label", min_length=1, description="Name of the column with the label: strings, ints or bools")
+    encoding: str = Field(
+        "utf-8",
+        description="Encoding of text files: a Python codec, or `replace`: utf-8 with invalid bytes replaced by U+FFFD",
+    )
+    separator: str | None = Field(
+        None, min_length=1, max_length=1, description="Character between columns; by suffix: csv `,`, tsv a tab"
+    )
+    test_size: float = Field(0.2, gt=0, lt=1, description="Share of all rows that becomes the test split (0 to 1)")
+    validation_size: float = Field(
+        0.1, gt=0, lt=1, description="Share of the rows left after the test split that becomes validation (0 to 1)"
+    )
+    max_train_rows: int = Field(
+        0, ge=0, description="Rows to keep of the training split, each class in proportion (0: all)"
+    )
+    max_validation_rows: int = Field(
+        0, ge=0, description="Rows to keep of the validation split, each class in proportion (0: all)"
+    )
+    max_test_rows: int = Field(0, ge=0, description="Rows to keep of the test split, each class in proportion (0: all)")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name == REPLACE:
+            return name
+        try:
+            is_text = codecs.lookup(name)._is_text_encoding
+        except LookupError:
+            is_text = False
+        if not is_text:
+            near = difflib.get_close_matches(name.lower().replace("-", "_"), [*aliases, REPLACE], n=1)
+            raise ValueError(
+                f"{name!r} is no text encoding of Python" + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        return name
+
+    @property
+    def codec(self) -> str:
+        """The Python codec that text files are decoded with."""
+        return "utf-8" if self.encoding == REPLACE else self.encoding
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """Setting -> name of the column that it asks for."""
+        pair = {"data.text_pair": self.text_pair} if self.text_pair else {}
+        return {"data.text": self.text, **pair, "data.label": self.label}
