@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from ftx_plugins.checkpoint import quiet_transformers
 SINGLE_FILE_BYTES = 1_900_000_000
 """Weights beyond this go into a file of their own: a protobuf message holds less than 2 GiB."""
 MOST_ROWS = 4096
+LINEAR_LAYERS = "ftx.linear_layers"
+"""Where the model's metadata keeps the names of all linear layers: fusing merges some, and loses their names."""
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _WEIGHTED = {"MatMul": 1, "Gemm": 1, "Gather": 0}
 """Operators of linear layers and embeddings, and which input is the weight."""
@@ -50,8 +53,13 @@ def export_onnx(
     _name_axes(program)
     _name_nodes(program.graph)
     _drop_metadata(program)
+    program.metadata_props[LINEAR_LAYERS] = json.dumps(_linear_layers(model))
     weights = sum(value.const_value.nbytes for value in program.graph.initializers.values() if value.const_value)
     onnx_ir.save(program, str(file), external_data=f"{file.name}.data" if weights > SINGLE_FILE_BYTES else None)
+
+
+def _linear_layers(model: torch.nn.Module) -> list[str]:
+    return [name for name, module in model.named_modules() if type(module) is torch.nn.Linear]
 
 
 def _name_axes(program: onnx_ir.Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from ftx.errors import ExitCode, FtxError
-from ftx_plugins.export.onnx_exporter import SINGLE_FILE_BYTES
+from ftx_plugins.export.onnx_exporter import LINEAR_LAYERS, SINGLE_FILE_BYTES
 from ftx_plugins.quantize.recipe import Recipe
 
 LINEAR = ("MatMul", "Gemm")
@@ -25,7 +26,7 @@ def quantize_onnx(source: Path, target: Path, recipe: Recipe) -> int:
     """
     model = onnx.load(str(source))
     nodes = _weighted_nodes(model.graph, (*LINEAR, *EMBEDDING) if recipe.embeddings else LINEAR)
-    included = set(recipe.included(dict.fromkeys(map(module_of, nodes))))
+    included = _included(model, nodes, recipe)
     names = [name for name in nodes if module_of(name) in included]
     # The quantizer turns a Gemm into a MatMul of this name before it looks names up.
     renamed = [f"{node.name}_MatMul" for node in model.graph.node if node.op_type == "Gemm" and node.name in names]
@@ -51,6 +52,22 @@ def quantize_onnx(source: Path, target: Path, recipe: Recipe) -> int:
 def module_of(node_name: str) -> str:
     """The torch module that a node of an exported graph came from."""
     return node_name.partition("#")[0]
+
+
+def _included(model: onnx.ModelProto, nodes: dict[str, str], recipe: Recipe) -> set[str]:
+    """The modules to quantize, of those that the graph's `nodes` (name -> operator) bear the names of."""
+    modules = list(dict.fromkeys(map(module_of, nodes)))
+    layers = [name for prop in model.metadata_props if prop.key == LINEAR_LAYERS for name in json.loads(prop.value)]
+    nameless = any(kind in LINEAR and module_of(name) not in layers for name, kind in nodes.items())
+    merged = [name for name in layers if name not in modules] if nameless else []
+    included = set(recipe.included([*modules, *merged]))
+    if lost := [name for name in merged if name not in included]:
+        raise FtxError(
+            f"{', '.join(lost[:3])} cannot be left in fp32: the graph holds them merged with other layers",
+            "export without fusing: --set export.fuse=false",
+            "or change [quantize.dynamic] exclude",
+        )
+    return included
 
 
 def _weighted_nodes(graph: onnx.GraphProto, kinds: tuple[str, ...]) -> dict[str, str]:

@@ -20,11 +20,13 @@ from ftx_serving.runtimes import Session
 FP32_TOLERANCE = 1e-4
 """The largest difference of any logit of an fp32 variant from torch's."""
 INT8_MAX = 1.0
-INT8_RMS = 0.2
+INT8_RMS = 0.25
 """The largest and the root-mean-square difference of a quantized variant's logits from its fp32 variant's, in units
-of the spread of the fp32 logits over real texts. Measured on a fine-tuned MiniLM: 0.35 and 0.05; a damaged graph
-exceeds 1."""
-LEAST_SPREAD = 1e-3
+of the spread of the fp32 logits over real texts. Measured on a fine-tuned MiniLM: 0.15 to 0.3 and 0.04 to 0.05 (0.5 and
+0.11 with one scale a weight); one layer's output set to zero: 1.1 and 0.25, its channels shuffled: 1.4 and 0.41.
+Small losses are not judged here: the budget does that, on quality."""
+LEAST_SPREAD = 0.1
+"""A model whose logits hardly vary (barely trained, or few texts) has too little spread to measure by."""
 REAL_TEXTS = "real texts"
 HOLES = "holes in the mask"
 BATCH = 16
@@ -126,8 +128,8 @@ def _disagreement(name: str, what: str, against: str, allowed: float) -> FtxErro
     return FtxError(
         f"the variant {name} does not compute what {against} computes, and was not written "
         f"({what}; {allowed:.3g} is allowed on the logits)",
-        "export another format, such as: --set 'export.formats=[\"torchscript\"]'",
         "for a quantized variant: leave sensitive layers in fp32, [quantize.dynamic] exclude",
+        "or export the other format alone, such as: ftx run export:torchscript",
         code=ExitCode.STEP_FAILED,
     )
 

@@ -1,4 +1,8 @@
-"""Variants in TorchScript, run by torch."""
+"""Variants in TorchScript, run by torch.
+
+Torch's threads spin while they wait: where other work shares the cores, a call can take a hundred times longer. Set
+`OMP_WAIT_POLICY=PASSIVE` before the process starts, or give it one thread.
+"""
 
 from __future__ import annotations
 

@@ -224,6 +224,18 @@ def test_excluded_layers_stay_in_fp32_in_the_graph(tiny_bundle: Artifact, tmp_pa
         quantize_onnx(source, target, Recipe(exclude=("*.querry",)))
 
 
+def test_a_layer_that_fusing_merged_cannot_be_left_in_fp32(tiny_bundle: Artifact, tmp_path: Path) -> None:
+    graph = onnx.load(str(tiny_bundle.path / ONNX_FP32))
+    [query] = [node for node in graph.graph.node if node.name == "bert.encoder.layer.1.attention.self.query"]
+    query.name = "node_MatMul_99"
+    onnx.save(graph, str(tmp_path / "fused.onnx"))
+    assert quantize_onnx(tmp_path / "fused.onnx", tmp_path / "model.onnx", Recipe(exclude=("classifier",))) == 13
+    with pytest.raises(
+        FtxError, match=r"layer\.1\.attention\.self\.query cannot be left in fp32.*\n.*export\.fuse=false"
+    ):
+        quantize_onnx(tmp_path / "fused.onnx", tmp_path / "model.onnx", Recipe(exclude=("bert.encoder.layer.1",)))
+
+
 def test_embeddings_are_quantized_on_demand_as_in_the_simulation(
     tiny_bundle: Artifact, tmp_path: Path, tiny_classifier: Path
 ) -> None:
