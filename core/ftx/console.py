@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,6 +18,8 @@ from ftx.scoreboard import Row
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines of progress where there is no terminal."""
+FULL_WIDTH = 140
+"""Characters that the scoreboard may take where there is no terminal."""
 
 
 class RunConsole:
@@ -114,33 +118,56 @@ class RunConsole:
             self._console.print(escape(text), style=style or None, soft_wrap=True)
 
 
-def print_scoreboard(rows: Sequence[Row], *, file: Any = None) -> None:
-    """The scoreboard as a table on stdout: a row for each model, drops against the reference of the same split."""
-    console = Console(file=file or sys.stdout, highlight=False)
+def print_scoreboard(rows: Sequence[Row], *, file: Any = None, width: int | None = None) -> None:
+    """The scoreboard as a table on stdout for each split: a row for each model. `width` is in characters."""
+    console = Console(file=file or sys.stdout, highlight=False, width=width)
+    if width is None and not console.is_terminal:
+        console = Console(file=file or sys.stdout, highlight=False, width=FULL_WIDTH)
     for split in dict.fromkeys(row.split for row in rows):
-        of_split = [row for row in rows if row.split == split]
-        console.print(_scoreboard_table(split, of_split), soft_wrap=not console.is_terminal)
+        console.print(_scoreboard_table(split, [row for row in rows if row.split == split], console.width))
 
 
-def _scoreboard_table(split: str, rows: Sequence[Row]) -> Table:
-    columns = ("step", "variant", "accuracy", "macro F1", "flips", "p50 ms", "p95 ms", "rows/s", "MB", "batch flips")
-    table = Table(title=f"{split} split, {rows[0].rows} rows", title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("step", "variant") else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            row.step,
-            row.variant or "torch",
-            f"{row.accuracy:.4f}",
-            f"{row.f1_macro:.4f}",
-            _percent(row.flip_rate),
-            _figure(row.p50_ms, 2),
-            _figure(row.p95_ms, 2),
-            _figure(row.rows_per_second, 0),
-            _figure(row.size_mb, 1),
-            _percent(row.batch_flip_rate),
-        )
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    cell: Callable[[Row], str]
+    rank: int
+    """What a narrow terminal can do without goes first: the highest rank."""
+
+
+_COLUMNS = (
+    _Column("step", lambda row: row.step, 0),
+    _Column("variant", lambda row: row.variant or "torch", 0),
+    _Column("accuracy", lambda row: f"{row.accuracy:.4f}", 0),
+    _Column("macro F1", lambda row: f"{row.f1_macro:.4f}", 2),
+    _Column("flips", lambda row: _percent(row.flip_rate), 0),
+    _Column("p50 ms", lambda row: _figure(row.p50_ms, 2), 4),
+    _Column("p95 ms", lambda row: _figure(row.p95_ms, 2), 1),
+    _Column("rows/s", lambda row: _figure(row.rows_per_second, 0), 3),
+    _Column("MB", lambda row: _figure(row.size_mb, 1), 1),
+    _Column("batch flips", lambda row: _percent(row.batch_flip_rate), 5),
+)
+
+
+def _scoreboard_table(split: str, rows: Sequence[Row], width: int) -> Table:
+    table = Table(
+        title=f"{split} split, {rows[0].rows} rows", title_justify="left", title_style="bold", box=SIMPLE_HEAD
+    )
+    cells = {column: [column.cell(row) for row in rows] for column in _COLUMNS}
+    shown = list(_COLUMNS)
+    while len(shown) > 3 and _needed(shown, cells) > width:
+        dropped = max(shown, key=lambda column: column.rank)
+        shown.remove(dropped)
+    for column in shown:
+        table.add_column(column.title, justify="left" if column.title in ("step", "variant") else "right", no_wrap=True)
+    for place in range(len(rows)):
+        table.add_row(*(cells[column][place] for column in shown))
     return table
+
+
+def _needed(shown: Sequence[_Column], cells: Mapping[_Column, Sequence[str]]) -> int:
+    """Characters that the table takes: rich pads each cell by two, and draws one more between columns."""
+    return sum(max(len(text) for text in (column.title, *cells[column])) + 3 for column in shown) + 1
 
 
 def _percent(value: float | None) -> str:

@@ -14,7 +14,7 @@ class Row:
     """One model, measured: a checkpoint, or one variant of a bundle. None is what was not measured."""
 
     step: str
-    """The step that made the model; `given` for the model that the run started from."""
+    """The step that made the model; `given` for the model that the run started from, `reference` beside another."""
     variant: str | None
     split: str
     rows: int
@@ -52,7 +52,7 @@ class Breach:
 _ADVICE = {
     "accuracy_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.accuracy_drop)",
     "f1_macro_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.f1_macro_drop)",
-    "flip_rate": "look at the rows that changed (ftx show latest:evaluate), or allow more (budget.flip_rate)",
+    "flip_rate": "look at the rows that changed (ftx show latest:evaluate:validation), or allow more (budget.flip_rate)",
     "latency_p95_ms": "quantize, cut train.max_length, or start from a smaller encoder",
     "size_mb": "quantize (quantize.embeddings = true shrinks most), or start from a smaller encoder",
 }
@@ -62,7 +62,12 @@ def rows_of(step: str, metrics: Mapping[str, Any]) -> list[Row]:
     """The rows in an evaluation's metrics: `{"split", "rows", "models": [{"variant", "accuracy", …}]}`."""
     names = Row.__dataclass_fields__.keys() - {"step", "split", "rows"}
     return [
-        Row(step, split=metrics["split"], rows=metrics["rows"], **{name: model.get(name) for name in names})
+        Row(
+            model.get("step", step),
+            split=metrics["split"],
+            rows=metrics["rows"],
+            **{name: model.get(name) for name in names},
+        )
         for model in metrics.get("models", ())
     ]
 

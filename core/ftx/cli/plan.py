@@ -87,14 +87,16 @@ def _settings(planned: PlannedStep) -> Mapping[str, Any]:
 def _print(plan: Plan, states: list[str]) -> None:
     console = Console(highlight=False)
     budget = ", ".join(f"{name} {limit:g}" for name, limit in plan.budget.model_dump().items() if limit is not None)
-    console.print(escape(f"model {plan.model.name}, seed {plan.seed}, device {plan.device}, store {plan.store}"))
+    console.print(
+        escape(f"model {plan.model.name}, seed {plan.seed}, device {plan.device}, store {plan.store}"), soft_wrap=True
+    )
     console.print(escape(f"budget: {budget or 'none set, so nothing is gated'}"))
     for message in plan.warnings:
         console.print(escape(f"warning: {message}"), style="yellow")
     for place, (planned, state) in enumerate(zip(plan.steps, states, strict=True), 1):
         inputs = ", ".join(f"{name} from {producer}" for name, producer in planned.inputs.items())
         added = " (added)" if planned.added else ""
-        console.print(escape(f"\n[{place}] {planned.id}{added}: {planned.step.summary}"), style="bold")
+        console.print(escape(f"\n[{place}] {planned.id}{added}: {planned.step.summary}"), style="bold", soft_wrap=True)
         words = {"hit": "a hit", "to do": "to do", "depends": "depends on what comes before"}
         console.print(escape(f"    {words[state]}" + (f"; {inputs}" if inputs else "")), soft_wrap=True)
         for name, setting in _settings(planned).items():

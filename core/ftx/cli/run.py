@@ -69,9 +69,9 @@ def _print_result(result: RunResult, config_path: Path | None) -> None:
     click.echo(f"{artifact['kind']} {artifact['digest'][:12]}: {artifact['path']}")
     click.echo("next:")
     click.echo(f'  ftx predict latest "some text"{config}')
-    click.echo(f"  ftx show latest{config}              what it is made of, and how")
+    click.echo(f"  ftx show latest{config}    # what it is made of, and how")
     if result.rows:
-        click.echo(f"  ftx show latest:evaluate{config}     which rows changed their label")
+        click.echo(f"  ftx show latest:evaluate:validation{config}    # which rows changed their label")
 
 
 def _command_line(steps: tuple[str, ...], config_path: Path | None, settings: tuple[str, ...]) -> str:
