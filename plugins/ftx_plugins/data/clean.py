@@ -20,7 +20,7 @@ from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_plugins.data.classes import count_classes, order_names, require_classes
-from ftx_plugins.data.config import DataConfig
+from ftx_plugins.data.config import REPLACE, DataConfig
 from ftx_plugins.data.duplicates import KEPT, resolve_duplicates
 from ftx_plugins.data.lengths import TokenCounter
 from ftx_plugins.data.opening import open_sources
@@ -162,10 +162,9 @@ def _warn(metrics: Mapping[str, Any], config: DataConfig, context: Context) -> N
     if rows["missing_label"]:
         context.warn(f"{rows['missing_label']} rows without label were dropped")
     if metrics["replaced_characters"]:
-        context.warn(
-            f"{metrics['replaced_characters']} rows hold U+FFFD, which stands for a byte that could not be read: "
-            f"is data.encoding = {config.encoding!r} right?"
-        )
+        by_us = config.encoding == REPLACE
+        reason = "bytes that are not utf-8 became U+FFFD" if by_us else "an earlier tool wrote U+FFFD for lost text"
+        context.warn(f"{metrics['replaced_characters']} rows have replaced characters: {reason}")
     if conflicts["groups"]:
         context.warn(
             f"{conflicts['groups']} texts have several labels ({rows['conflicting_labels']} rows dropped); "

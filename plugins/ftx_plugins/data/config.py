@@ -58,7 +58,8 @@ class DataConfig(StepConfig):
         except LookupError:
             is_text = False
         if not is_text:
-            near = difflib.get_close_matches(name.lower().replace("-", "_"), [*aliases, REPLACE], n=1)
+            known = sorted({*aliases.values(), *aliases, REPLACE}, key=len)
+            near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
             raise ValueError(
                 f"{name!r} is no text encoding of Python" + (f"; did you mean {near[0]!r}?" if near else "")
             )

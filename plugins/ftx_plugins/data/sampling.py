@@ -38,7 +38,8 @@ def quotas(sizes: np.ndarray, total: int, leave: int = 0) -> np.ndarray:
     result = np.where(sizes > 0, np.maximum(result, 1), 0)
     while result.sum() > total and result.max() > 1:
         result[np.argmax(result)] -= 1
-    return np.minimum(result, np.maximum(sizes - leave, 0))
+    bounded: np.ndarray = np.minimum(result, np.maximum(sizes - leave, 0))
+    return bounded
 
 
 def ranks(identities: np.ndarray, seed: int) -> np.ndarray:
