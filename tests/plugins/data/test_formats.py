@@ -148,6 +148,17 @@ def test_an_unknown_hub_id_says_what_to_check(clean: Callable[..., Any], monkeyp
     assert caught.value.code == ExitCode.USER
 
 
+def test_rows_are_counted_across_blocks_and_one_longer_than_a_block_is_refused(
+    clean: Callable[..., Any], write: Callable[..., Path], make_table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftx_plugins.data.reading.BLOCK", 256)
+    assert clean(train=write("fine.csv", make_table(100))).metrics["rows"]["kept"] == 100
+    with pytest.raises(FtxError, match="Row #102: Expected 2 columns, got 3"):
+        clean(train=write("wide.csv", make_table(100) + "a,b,c\n"))
+    with pytest.raises(FtxError, match="a quote is never closed"):
+        clean(train=write("open.csv", make_table(100) + '"open,no\n' + make_table(100)))
+
+
 def test_a_folder_with_split_names_gives_the_splits(
     clean: Callable[..., Any], write: Callable[..., Path], make_table: Callable[..., str], recorder: Any
 ) -> None:
