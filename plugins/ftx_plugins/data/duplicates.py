@@ -42,10 +42,10 @@ def resolve_duplicates(near: np.ndarray, exact: np.ndarray, labels: np.ndarray, 
 
     winner, is_tie = _majority(group[top], labels[top], len(starts))
     wins = top & (labels == winner[group]) & ~is_tie[group]
-    # The sort is stable, so rows of a group and split are in source order; written backwards, the first one remains.
+    # The sort is stable: a group's rows are in source order within their split, and `unique` gives the first of each.
     first = np.full(len(starts), -1)
-    places = np.flatnonzero(wins)[::-1]
-    first[group[places]] = places
+    winning, places = np.unique(group[wins], return_index=True)
+    first[winning] = np.flatnonzero(wins)[places]
 
     fates = np.full(len(order), CONFLICT, dtype=np.int8)
     fates[wins] = np.where(exact[wins] == exact[first[group[wins]]], EXACT, NEAR)
