@@ -1,0 +1,55 @@
+"""The README's commands, run as they stand, by a newcomer with a csv and a model folder of the name in the README."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"<!-- run -->\n```(sh|python)\n(.*?)```", README, re.DOTALL)
+TEXTS = {"好": ["服务很好", "味道不错", "下次还来", "非常满意"], "差": ["服务很差", "味道一般", "不会再来", "非常失望"]}
+
+
+@pytest.fixture(scope="module")
+def project(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with reviews.csv, and with a small encoder in the place of the hub's `bert-base-chinese`."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(tiny_encoder, folder / "bert-base-chinese")
+    rows = [f"{text}，{number}号,{label}" for label, texts in TEXTS.items() for number in range(40) for text in texts]
+    (folder / "reviews.csv").write_text("review,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_every_command_of_the_readme_runs_in_the_order_it_is_shown(project):
+    assert len(BLOCKS) == 4
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    for language, code in BLOCKS:
+        command = ["bash", "-euo", "pipefail", "-c", code] if language == "sh" else [sys.executable, "-c", code]
+        ran = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{code}\n{ran.stdout}\n{ran.stderr}"
+        assert ran.stdout
+
+
+def test_the_commands_that_the_readme_starts_with_are_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^    make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_budget_of_the_readme_is_valid():
+    import tomllib
+
+    from ftx.config import BudgetTable
+
+    block = re.search(r"```toml\n(\[budget\].*?)```", README, re.DOTALL)
+    assert block
+    table = BudgetTable(**tomllib.loads(block.group(1))["budget"])
+    assert all(limit is not None for limit in table.model_dump().values())
