@@ -26,6 +26,7 @@ class DataConfig(StepConfig):
         None, description="Rows for the final report; without it they are split off `train`, unless it has its own"
     )
     subset: str | None = Field(None, description="Configuration of a hub data set that has several, such as `sst2`")
+    revision: str = Field("main", min_length=1, description="Branch, tag or commit of a hub data set")
     text: str = Field("text", min_length=1, description="Name of the column with the text")
     text_pair: str | None = Field(None, min_length=1, description="Name of the column with the second text of a pair")
     label: str = Field("label", min_length=1, description="Name of the column with the label: strings, ints or bools")

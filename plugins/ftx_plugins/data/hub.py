@@ -16,14 +16,14 @@ from ftx_plugins.data.reading import BATCH, Rows, as_strings, class_names
 from ftx_plugins.data.sources import SPLITS, Source
 
 
-def load_splits(name: str, subset: str | None) -> dict[str, Any]:
+def load_splits(name: str, subset: str | None, revision: str) -> dict[str, Any]:
     """Split -> `datasets.Dataset`, of the hub data set `name`; kept in the cache of `datasets`, mapped into memory.
 
     Raises `FtxError` where it cannot be had: unknown, no network, or a choice of `data.subset` is needed.
     """
     with _quiet():
         try:
-            loaded: Mapping[str, Any] = datasets.load_dataset(name, subset)
+            loaded: Mapping[str, Any] = datasets.load_dataset(name, subset, revision=revision)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             raise FtxError(
                 f"the data set {name!r} cannot be loaded: {error}",

@@ -15,7 +15,8 @@ from ftx_plugins.data.sources import SPLITS, Source, find_sources
 def open_sources(config: DataConfig, warn: Callable[[str], None]) -> tuple[dict[str, Source], dict[str, Rows]]:
     """Open each split that is given: named in the settings, or found in the folder or hub data set of `train`."""
     sources = find_sources(config)
-    loaded = {name: load_splits(name, config.subset) for name in {source.hub for source in sources.values()} if name}
+    named = {source.hub for source in sources.values() if source.hub}
+    loaded = {name: load_splits(name, config.subset, config.revision) for name in named}
     sources = _with_hub_splits(sources, loaded)
     rows: dict[str, Rows] = {}
     for split, source in sources.items():

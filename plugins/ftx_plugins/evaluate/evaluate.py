@@ -16,7 +16,7 @@ import numpy as np
 
 from ftx import Artifact, Context, FtxError
 from ftx.step import load_by_name
-from ftx_plugins.data.splits import load_split
+from ftx_plugins.data.splits import load_rows
 from ftx_plugins.evaluate.candidates import Candidate, candidates_of
 from ftx_plugins.evaluate.hooks import EvaluateConfig
 from ftx_plugins.evaluate.timing import Timing, time_candidates
@@ -27,7 +27,7 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that are looked at."""
+    """The rows that are looked at, in a seeded random order: the first ones are a fair sample."""
 
     split: str
     names: tuple[str, ...]
@@ -72,12 +72,19 @@ def _evaluate(split: str, config: EvaluateConfig, inputs: Mapping[str, Artifact]
 
 
 def _read_rows(split: str, config: EvaluateConfig, data: Artifact, seed: int) -> Rows:
-    names = tuple(data.meta["labels"])
-    table = load_split(data, split, max_rows=config.max_rows or None, seed=seed)
-    if not len(table):
+    found = load_rows(data, split, max_rows=config.max_rows or None, seed=seed)
+    if not found.texts:
         raise FtxError(f"the {split} split is empty", f"give rows for it: data.{split}, or data.{split}_size")
-    pairs = list(table["text_pair"]) if "text_pair" in table.column_names else None
-    return Rows(split, names, list(table["text"]), pairs, np.asarray(table["label"]), np.asarray(table["row"]))
+    # A split is in the order of its source, which may be sorted: the timed rows are drawn from all of it.
+    order = np.random.default_rng(seed).permutation(len(found.texts))
+    return Rows(
+        split,
+        tuple(data.meta["labels"]),
+        [found.texts[place] for place in order],
+        [found.pairs[place] for place in order] if found.pairs is not None else None,
+        found.labels[order],
+        found.rows[order],
+    )
 
 
 def _logits(candidate: Candidate, rows: Rows, config: EvaluateConfig, context: Context) -> np.ndarray:
@@ -104,7 +111,6 @@ def _label_order(labels: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def _time(candidates: Sequence[Candidate], rows: Rows, config: EvaluateConfig, context: Context) -> list[Timing]:
-    # The rows of a split are shuffled already, so the first ones are a fair sample.
     texts = rows.texts[: config.throughput_rows]
     pairs = rows.pairs[: config.throughput_rows] if rows.pairs else None
     return time_candidates(
