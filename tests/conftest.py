@@ -88,6 +88,12 @@ def tiny_classifier(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.fixture(scope="session")
+def make_sentences() -> Callable[..., list[tuple[str, str]]]:
+    """`make_sentences(rows, seed=0)`: (text, label) rows."""
+    return sentences
+
+
 @pytest.fixture
 def sentences_csv(tmp_path: Path) -> Path:
     """150 rows of `sentences` as a csv with the columns `text` and `label`."""
@@ -133,7 +139,6 @@ def recorder() -> Recorder:
 def make_context(tmp_path: Path, recorder: Recorder) -> Callable[..., Any]:
     """`make_context(step="train:finetune", seed=0, **ModelSettings fields)`: a context with fresh `out` and `work`."""
     from ftx.plugins import PluginManager
-
     from ftx.step import Context, ModelSettings
 
     made = 0

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
+
+from ftx import FtxError
+from ftx.errors import ExitCode
+from ftx_plugins.checkpoint import load_checkpoint
+from ftx_plugins.train import trainer
+from ftx_plugins.train.config import TrainConfig
+from ftx_plugins.train.finetune import run
+
+LABELS = ["negative", "neutral", "positive"]
+QUICK = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "mixed_precision": "fp32", "max_length": 32}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def data(make_data, make_sentences):
+    return make_data(make_sentences(120), make_sentences(45, seed=7), LABELS)
+
+
+@pytest.fixture
+def finetune(tiny_encoder, as_artifact, make_context, data, tmp_path):
+    """`finetune(**settings)`: the step's context and metrics, on the tiny encoder unless `model` says otherwise."""
+
+    def carry_out(model: Path = tiny_encoder, seed: int = 0, rows=None, **settings):
+        context = make_context("train:finetune", seed=seed)
+        inputs = {"model": as_artifact(model, "checkpoint"), "data": rows or data}
+        metrics = run(TrainConfig(**{**QUICK, **settings}), inputs, context)
+        return context, metrics
+
+    return carry_out
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_it_learns_and_leaves_a_stock_checkpoint_and_nothing_else(finetune):
+    context, metrics = finetune(epochs=12, learning_rate=5e-3, dropout=0.0)
+    assert metrics["validation"]["accuracy"] > 0.8
+    assert set(metrics["validation"]) >= {"accuracy", "f1_macro", "f1_micro", "loss", "per_class"}
+    names = {path.name for path in context.out.iterdir()}
+    assert names <= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
+    stock = AutoModelForSequenceClassification.from_pretrained(context.out)
+    assert stock.config.id2label == dict(enumerate(LABELS))
+    loaded = load_checkpoint(context.out)
+    assert loaded.labels == tuple(LABELS)
+    assert loaded.max_length == 32
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(finetune):
+    first, second, other = (weights(finetune(seed=seed, epochs=1)[0].out) for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_progress_tells_steps_loss_and_figures(finetune, recorder):
+    finetune()
+    steps = [values for name, values in recorder.events if name == "progress" and values["unit"] == "steps"]
+    assert steps[-1]["done"] == steps[-1]["total"] == 16
+    assert {"loss", "epoch", "accuracy"} <= set(steps[-1]["figures"])
+
+
+def test_nothing_is_printed(finetune, capfd):
+    finetune(epochs=1)
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+
+
+def test_the_best_epoch_is_kept_and_training_stops_when_it_no_longer_improves(finetune, recorder):
+    # A learning rate this high breaks the model in the end: some epoch before the last is the best.
+    _, metrics = finetune(epochs=12, learning_rate=0.05, schedule="constant", early_stopping=2, metric="accuracy")
+    history = [epoch["accuracy"] for epoch in metrics["history"]]
+    assert metrics["validation"]["accuracy"] == pytest.approx(max(history))
+    assert metrics["best_epoch"] == history.index(max(history)) + 1
+    assert metrics["epochs_run"] == min(12, metrics["best_epoch"] + 2)
+    if metrics["epochs_run"] < 12:
+        assert any("stopped after epoch" in message for message in recorder.messages("log"))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_frozen_layers_do_not_move_and_the_others_do(finetune, tiny_encoder, count):
+    before = weights(tiny_encoder)
+    after = weights(finetune(epochs=1, unfreeze_last=count)[0].out)
+    moved = {
+        name for name in before if f"bert.{name}" in after and not torch.equal(before[name], after[f"bert.{name}"])
+    }
+    layers = {int(match.group(1)) for name in moved if (match := re.search(r"layer\.(\d)", name))}
+    assert layers == ({1} if count else set())
+    assert not any(name.startswith("embeddings") for name in moved)
+
+
+def test_more_layers_than_there_are_is_an_error_with_the_count(finetune):
+    with pytest.raises(FtxError, match="the encoder has 2 layers"):
+        finetune(unfreeze_last=3)
+
+
+def test_an_unusual_learning_rate_is_warned_about(finetune, recorder):
+    finetune(epochs=1, learning_rate=0.01)
+    assert any("outside 1e-06 to 0.001" in message for message in recorder.messages("warning"))
+
+
+def test_cut_rows_are_counted_and_warned_about(finetune, recorder):
+    _, metrics = finetune(epochs=1, max_length=8)
+    assert metrics["truncated_rows"] > 0
+    assert any("max_length = 8" in message for message in recorder.messages("warning"))
+
+
+def test_accumulation_takes_as_many_steps_as_larger_batches(finetune, recorder):
+    finetune(epochs=1, batch_size=8, gradient_accumulation=2)
+    steps = [values for name, values in recorder.events if name == "progress" and values["unit"] == "steps"]
+    assert steps[-1]["total"] == 8
+
+
+def test_pairs_of_texts_are_trained_on_together(finetune, make_data, make_sentences):
+    # Only the second text tells the label.
+    told = {"positive": "good", "negative": "bad", "neutral": "table"}
+    pairs = [(f"the car n{row}", told[label], label) for row, (_, label) in enumerate(make_sentences(90))]
+    rows = make_data(pairs, pairs[:30], LABELS)
+    _, metrics = finetune(epochs=12, rows=rows, learning_rate=5e-3, dropout=0.0)
+    assert metrics["validation"]["accuracy"] > 0.9
+
+
+def test_a_loss_that_is_no_number_is_an_error_and_not_a_model(finetune, monkeypatch):
+    on_evaluate = trainer.Reporter.on_evaluate
+
+    def broken(self, args, state, control, metrics, **more):
+        on_evaluate(self, args, state, control, {**metrics, "eval_loss": float("nan")}, **more)
+
+    monkeypatch.setattr(trainer.Reporter, "on_evaluate", broken)
+    with pytest.raises(FtxError, match="diverged") as caught:
+        finetune(epochs=1)
+    assert caught.value.code == ExitCode.STEP_FAILED
