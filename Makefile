@@ -26,12 +26,13 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
+# Two workers on two cores: with more than one thread each, torch's threads spin while the other worker wants the core.
 tests: $(VENV)/.dev
-	$(BIN)/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 # Kills at random moments, fresh environments, a million rows: minutes each.
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/data_million_rows.py
