@@ -109,6 +109,10 @@ class PluginManager:
         """Name -> metric, of those that serve `task`."""
         return {metric.name: metric for metric in self._metrics.values() if task in metric.tasks}
 
+    def all_metrics(self) -> Mapping[str, Metric]:
+        """Name -> metric, whatever its tasks."""
+        return self._metrics
+
     def runtimes(self) -> Mapping[str, Runtime]:
         return self._runtimes
 

@@ -53,7 +53,7 @@ def run_plan(
     """
     chosen = plugins.executors().get(executor)
     if chosen is None:
-        raise FtxError(f"unknown executor {executor}: there are {', '.join(sorted(plugins.executors()))}")
+        raise FtxError(f"unknown executor {executor}", f"name one of: {', '.join(sorted(plugins.executors()))}")
     store = Store(plan.store)
     store.create()
     command = command or f"ftx run {' '.join(plan.words)}"

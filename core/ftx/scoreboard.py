@@ -52,7 +52,7 @@ class Breach:
 _ADVICE = {
     "accuracy_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.accuracy_drop)",
     "f1_macro_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.f1_macro_drop)",
-    "flip_rate": "look at the rows that changed (ftx show latest:evaluate:validation), or allow more (budget.flip_rate)",
+    "flip_rate": "see which rows changed (ftx show latest:evaluate:validation), or allow more (budget.flip_rate)",
     "latency_p95_ms": "quantize, cut train.max_length, or start from a smaller encoder",
     "size_mb": "quantize (quantize.embeddings = true shrinks most), or start from a smaller encoder",
 }

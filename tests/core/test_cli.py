@@ -93,6 +93,12 @@ def test_init_guesses_the_columns_and_never_overwrites(ftx, tmp_path):
     assert (tmp_path / "ftx.toml").read_text() == written
 
 
+def test_init_says_in_json_what_it_wrote(ftx):
+    said = json.loads(ftx("init", "--json").stdout)
+    assert said["path"] == "ftx.toml"
+    assert said["next"] == "ftx plan train quantize export"
+
+
 def test_what_init_writes_is_a_valid_plan(ftx, tiny_encoder, sentences_csv):
     assert ftx("init", "--model", str(tiny_encoder), "--data", sentences_csv.name).returncode == 0
     ran = ftx("plan", "train", "quantize", "export", "--json")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ftx.cli.options import json_option, print_json
 from ftx.config import DEFAULT_FILE
 from ftx.errors import FtxError
 
@@ -48,7 +49,8 @@ accuracy_drop = 0.01
 @click.option("--text", help="Its column of texts.  [default: guessed from the header]")
 @click.option("--label", help="Its column of labels.  [default: guessed from the header]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(DEFAULT_FILE), show_default=True)
-def init(model: str, data: str, text: str | None, label: str | None, out: Path) -> None:
+@json_option
+def init(model: str, data: str, text: str | None, label: str | None, out: Path, as_json: bool) -> None:
     """Write an ftx.toml to start from. A file that is there is never overwritten."""
     if out.exists():
         raise FtxError(f"{out} exists already", f"edit it, or write another: ftx init --out my-{out.name}")
@@ -58,8 +60,12 @@ def init(model: str, data: str, text: str | None, label: str | None, out: Path) 
     values = {"model": model, "data": data, "text": text, "label": label}
     out.write_text(TEMPLATE.format(**{name: json.dumps(value) for name, value in values.items()}), encoding="utf-8")
     config = "" if out.name == DEFAULT_FILE and out.parent == Path() else f" --config {out}"
+    following = f"ftx plan train quantize export{config}"
+    if as_json:
+        print_json({"path": str(out), **values, "next": following})
+        return
     click.echo(f"wrote {out}")
-    click.echo(f"next: ftx plan train quantize export{config}")
+    click.echo(f"next: {following}")
 
 
 def _columns(path: Path) -> list[str]:

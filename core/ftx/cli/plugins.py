@@ -16,12 +16,17 @@ from ftx.plugins import SLOW_IMPORT_MS
 def plugins(context: click.Context, as_json: bool) -> None:
     """List the plugins that are installed: what each adds, how long its import takes, what is broken."""
     manager = load_plugins(context)
-    registries = (manager.steps(), manager.runtimes(), manager.commands(), manager.executors())
     added: dict[str, list[str]] = {}
-    for registry in registries:
+    registries = {
+        "": manager.steps(),
+        "runtime ": manager.runtimes(),
+        "metric ": manager.all_metrics(),
+        "command ": manager.commands(),
+        "executor ": {name: found for name, found in manager.executors().items() if name != "local"},
+    }
+    for what, registry in registries.items():
         for name, value in registry.items():
-            if name != "local":
-                added.setdefault(manager.origin(value).name, []).append(name)
+            added.setdefault(manager.origin(value).name, []).append(what + name)
     if as_json:
         listed = [{**asdict(info), "adds": added.get(info.name, [])} for info in manager.infos]
         print_json({"plugins": listed, "problems": [str(problem) for problem in manager.problems]})
