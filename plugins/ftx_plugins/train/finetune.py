@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
 
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, max_length_of, quiet_transformers, save_checkpoint
+from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.freeze import unfreeze_last
@@ -60,7 +60,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     rows = _tokenize("train", data, source, max_length, label_ids, context)
     validation = _tokenize("validation", data, source, max_length, label_ids, context)
     _warn_about_truncation(rows, max_length, context)
-    collator = _collator(source, max_length, context)
+    collator = _collator(source, max_length, precision, context)
     training = train(model, rows, validation, collator, head.labels, config, precision, context)
     best = _save_best(training, source, head.labels, max_length, context)
     figures = validation_figures(training.log, training.best_step)
@@ -110,7 +110,7 @@ def _load_tokenizer(source: Path, context: Context) -> Any:
 
 
 def _load_split(data: Artifact, name: str) -> Any:
-    split = datasets.Dataset.from_file(str(data.path / f"{name}.arrow"))
+    split = load_split(data, name)
     if not len(split):
         raise FtxError(f"the data set has no {name} rows", "see what became of them: ftx show latest:data")
     return split
@@ -137,11 +137,11 @@ def _warn_about_truncation(rows: TokenizedSplit, max_length: int, context: Conte
         )
 
 
-def _collator(source: Path, max_length: int, context: Context) -> Collator:
+def _collator(source: Path, max_length: int, precision: Precision, context: Context) -> Collator:
     tokenizer = _load_tokenizer(source, context)
     if tokenizer.pad_token_id is None:
         raise FtxError(f"the tokenizer of {source} has no padding token", "give it one, and save it in the folder")
-    multiple = 8 if context.device == "cuda" else 1  # tensor cores want it; on a processor it only adds work
+    multiple = 1 if precision == "fp32" else 8  # the widths that 16-bit matrix units take whole
     return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
 
 

@@ -145,3 +145,25 @@ def test_a_loss_that_is_no_number_is_an_error_and_not_a_model(finetune, monkeypa
     with pytest.raises(FtxError, match="diverged") as caught:
         finetune(epochs=1)
     assert caught.value.code == ExitCode.STEP_FAILED
+
+
+def test_a_head_in_another_order_learns_its_own_labels(finetune, tiny_classifier, recorder):
+    # The head says positive, negative, neutral; the data negative, neutral, positive. Mixed up, it would unlearn.
+    context, metrics = finetune(tiny_classifier, epochs=1, learning_rate=1e-5)
+    assert context.meta["labels"] == ["positive", "negative", "neutral"]
+    assert metrics["validation"]["accuracy"] > 0.8
+
+
+def test_the_manifest_names_labels_task_length_and_the_base(finetune, tiny_encoder):
+    context, _ = finetune(epochs=1)
+    assert context.meta["labels"] == LABELS
+    assert context.meta["task"] == "text-classification"
+    assert context.meta["max_length"] == 32
+    assert re.fullmatch(r"[0-9a-f]{64}", context.meta["base"])
+
+
+def test_the_other_optimizer_and_schedules_train_too(finetune):
+    _, metrics = finetune(optimizer="adafactor", schedule="cosine")
+    rates = [epoch["learning_rate"] for epoch in metrics["history"]]
+    assert rates[0] > rates[1]
+    assert metrics["epochs_run"] == 2
