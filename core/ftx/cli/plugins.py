@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -17,7 +19,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
     """List the plugins that are installed: what each adds, how long its import takes, what is broken."""
     manager = load_plugins(context)
     added: dict[str, list[str]] = {}
-    registries = {
+    registries: dict[str, Mapping[str, Any]] = {
         "": manager.steps(),
         "runtime ": manager.runtimes(),
         "metric ": manager.all_metrics(),
