@@ -137,7 +137,7 @@ def validate(
         return kind(**{name: _frozen(value) for name, value in values.items()}), []
     except ValidationError as error:
         names = [*kind.model_fields, *known]
-        return None, [_problem(details, values, sources, where, names) for details in error.errors()]
+        return None, [_problem(kind, details, sources, where, names) for details in error.errors()]
 
 
 def resolve_paths(
@@ -163,11 +163,16 @@ def input_paths(kind: type[StepConfig]) -> Iterator[tuple[str, InputPath]]:
 
 def unknown_name(name: str, known: Iterable[str], where: str = "") -> Problem:
     """The problem of a name that is not known, with the nearest that is."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     prefix = f"{where}." if where else ""
     hint = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(names)}"
-    return Problem(f"unknown setting {prefix}{name} ({hint})", "", ())
+    show = (
+        f"see what there is: ftx steps show {where.replace('.', ':')}"
+        if where and where not in TABLES
+        else "see what there is: ftx steps"
+    )
+    return Problem(f"unknown setting {prefix}{name} ({hint})", "", (show,))
 
 
 def _markers(info: FieldInfo) -> Iterator[InputPath]:
@@ -177,7 +182,7 @@ def _markers(info: FieldInfo) -> Iterator[InputPath]:
 
 
 def _problem(
-    details: Any, values: Mapping[str, Any], sources: Mapping[str, str], where: str, names: Sequence[str]
+    kind: type[StepConfig], details: Any, sources: Mapping[str, str], where: str, names: Sequence[str]
 ) -> Problem:
     location = [str(part) for part in details["loc"]]
     dotted = ".".join([where, *location]) if where else ".".join(location)
@@ -188,7 +193,11 @@ def _problem(
         return Problem(problem.message, source, problem.hints)
     if details["type"] == "missing":
         return Problem(f"{dotted} is not set", "", (f"set it: --set {dotted}=…, or in {DEFAULT_FILE}",))
-    return Problem(f"{dotted} = {details['input']!r}{origin}: {details['msg'][0].lower()}{details['msg'][1:]}")
+    field = kind.model_fields.get(location[0]) if location else None
+    hints = (f"{dotted} is: {field.description}",) if field and field.description else ()
+    return Problem(
+        f"{dotted} = {details['input']!r}{origin}: {details['msg'][0].lower()}{details['msg'][1:]}", "", hints
+    )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

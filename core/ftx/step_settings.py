@@ -91,7 +91,7 @@ def _check_table(stage: str, table: Mapping[str, Any], config: Config, plugins: 
             yield from (unknown_name(inner, fields, f"{stage}.{key}") for inner in own if inner not in fields)
         elif key not in known and key != "method":
             problem = unknown_name(key, [*known, *methods, "method"], stage)
-            yield Problem(problem.message, config.sources.get(f"{stage}.{key}", ""))
+            yield Problem(problem.message, config.sources.get(f"{stage}.{key}", ""), problem.hints)
 
 
 def _sub_table(name: str, table: Mapping[str, Any], methods: Mapping[str, Step]) -> Mapping[str, Any]:
