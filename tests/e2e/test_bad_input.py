@@ -18,7 +18,7 @@ GOOD = [(f"good car n{row}", "positive") for row in range(20)]
 BAD = [(f"bad car n{row}", "negative") for row in range(20)]
 
 
-def refused(ran, *parts, code=ExitCode.USER):
+def assert_refused(ran, *parts, code=ExitCode.USER):
     """Assert that a command ended with this code, one error that holds these parts, and a hint."""
     assert ran.code == code, f"{ran.code}\n{ran.err}"
     assert ran.err.count("error: ") == 1, ran.err
@@ -51,7 +51,7 @@ def project(make_project):
     ],
 )
 def test_what_a_plan_can_tell_is_told_before_anything_runs(project, arguments, parts):
-    refused(project.ftx("run", *arguments), *parts)
+    assert_refused(project.ftx("run", *arguments), *parts)
     assert not (project.root / ".ftx").exists()
 
 
@@ -69,7 +69,7 @@ def test_what_a_plan_can_tell_is_told_before_anything_runs(project, arguments, p
 )
 def test_files_that_cannot_be_learned_from_are_refused(make_project, rows, parts):
     project = make_project(rows=rows)
-    refused(project.ftx("run", "data"), *parts)
+    assert_refused(project.ftx("run", "data"), *parts)
     project.assert_store_is_whole()
 
 
@@ -102,18 +102,18 @@ def copied(tiny_classifier, tmp_path):
 
 def test_a_model_folder_without_weights_is_refused(make_project, copied):
     (copied / "model.safetensors").unlink()
-    refused(make_project(model=copied).ftx("run", "train"), "holds no weights")
+    assert_refused(make_project(model=copied).ftx("run", "train"), "holds no weights")
 
 
 def test_weights_in_pickle_are_refused_and_how_to_convert_them_is_said(make_project, copied):
     (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
-    refused(make_project(model=copied).ftx("run", "train"), "pickle", "save_pretrained")
+    assert_refused(make_project(model=copied).ftx("run", "train"), "pickle", "save_pretrained")
 
 
 def test_labels_that_do_not_fit_the_head_are_refused_until_a_new_head_is_asked_for(make_project, tiny_classifier):
     project = make_project(rows=[*GOOD, *BAD], model=tiny_classifier)
-    refused(project.ftx("run", "train"), "not those of the model's head", "train.new_head = true")
-    refused(project.ftx("run", "quantize"), "labels", "negative")
+    assert_refused(project.ftx("run", "train"), "not those of the model's head", "train.new_head = true")
+    assert_refused(project.ftx("run", "quantize"), "labels", "negative")
     ran = project.ftx("run", "train", "--set", "train.new_head=true", "--set", "train.epochs=1", "--json")
     assert ran.code == 0, ran.err
 
@@ -124,7 +124,7 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone(make_project):
     marker = project.root / ".ftx" / "store.json"
     marker.write_text('{"schema": 99}')
     for command in (["run", "data"], ["runs"], ["cache", "gc"]):
-        refused(project.ftx(*command), "schema 99", "upgrade")
+        assert_refused(project.ftx(*command), "schema 99", "upgrade")
     assert marker.read_text() == '{"schema": 99}'
     assert list((project.root / ".ftx").iterdir()) == [marker]
 
@@ -132,7 +132,7 @@ def test_a_store_of_a_newer_schema_is_refused_and_left_alone(make_project):
 def test_a_budget_that_is_broken_says_by_what_how_much_and_what_to_try(make_project, tiny_classifier):
     project = make_project(model=tiny_classifier)
     ran = project.ftx("run", "export", "--set", "budget.size_mb=0.001", "--json")
-    refused(ran, "the budget is broken by export:bundle", "size_mb is", "allows 0.001", code=ExitCode.BUDGET)
+    assert_refused(ran, "the budget is broken by export:bundle", "size_mb is", "allows 0.001", code=ExitCode.BUDGET)
     document = json.loads(ran.out)
     assert (document["status"], document["error"]["code"]) == ("budget", 3)
     assert Path(document["artifact"]["path"]).is_dir()
@@ -159,7 +159,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(make_project, number):
     project.wait_for(process, "train:finetune", "step_progress", count=1)
     os.kill(process.pid, number)
     ran = project.finish(process)
-    refused(ran, "interrupted", code=ExitCode.INTERRUPTED)
+    assert_refused(ran, "interrupted", code=ExitCode.INTERRUPTED)
     assert ran.hints == ["go on where it stopped: ftx run train --set train.epochs=40"]
     project.assert_store_is_whole()
     assert project.ftx("runs", "--json").json[0]["status"] == "interrupted"
