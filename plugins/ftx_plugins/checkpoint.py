@@ -60,7 +60,7 @@ def max_length_of(config: Any, tokenizer: Any) -> int:
     positions = getattr(config, "max_position_embeddings", None) or NO_LIMIT
     # RoBERTa counts positions from padding_idx + 1, so two of its embeddings are never used.
     if config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text"}:
-        positions -= (config.pad_token_id or 1) + 1
+        positions -= (1 if config.pad_token_id is None else config.pad_token_id) + 1
     own = tokenizer.model_max_length
     limit = min(int(own) if own and own < NO_LIMIT else NO_LIMIT, positions)
     return 512 if limit >= NO_LIMIT else limit
