@@ -35,7 +35,7 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
     Raises `FtxError` where the weights lack a trained head: a head of random numbers is never passed off as a model.
     """
     folder = Path(folder)
-    with quiet_transformers():
+    with loading(folder):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -50,7 +50,8 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
             f"{folder} has no trained head for {type(model).__name__} (missing: {missing})",
             "train one first: ftx run train …",
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    with loading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
     return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer))
 
@@ -109,6 +110,26 @@ def compute_logits(
         if progress:
             progress(done, len(lengths))
     return logits
+
+
+@contextlib.contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """`quiet_transformers`, and one `FtxError` for whatever transformers raises over a folder that it cannot load."""
+    try:
+        with quiet_transformers():
+            yield
+    except (FtxError, MemoryError):
+        raise
+    except Exception as error:  # tokenizers and safetensors raise classes of their own, straight from Exception
+        reason = str(error).strip().partition("\n")[0]
+        reason = reason if " " in reason else f"{type(error).__name__} {reason}"
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights have other shapes than its config.json says"
+        raise FtxError(
+            f"{folder} cannot be loaded: {reason}",
+            "get the model again, whole, or name another: --set model.name=…",
+            "see all that transformers says: ftx --debug run …",
+        ) from error
 
 
 @contextlib.contextmanager
