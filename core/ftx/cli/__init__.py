@@ -123,7 +123,7 @@ def _as_bug(bug: Exception) -> FtxError:
     if isinstance(bug, OSError):
         error = FtxError(str(bug), "look at the disk and the permissions: ftx doctor", code=ExitCode.STEP_FAILED)
     else:
-        error = Bug(f"{type(bug).__name__}: {bug}", "this is a bug of ftx, or of a plugin: report it with the traceback")
+        error = Bug(f"{type(bug).__name__}: {bug}", "a bug of ftx, or of a plugin: report it with the traceback")
     error.__cause__ = bug
     return error
 
