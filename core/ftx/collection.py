@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from ftx.runs import list_runs
@@ -39,7 +38,7 @@ def collect(store: Store, keep: int, *, dry_run: bool = False) -> list[Removed]:
             removed.append(Removed("artifact", digest, _size(store.objects / digest)))
             if not dry_run:
                 store.discard(digest)
-    for key, folder in _stale(store, keep):
+    for key, folder in _stale(store, resumable=any(run.status != "done" for run in runs[:keep])):
         removed.append(Removed("leftover", key, _size(folder)))
         if not dry_run:
             shutil.rmtree(folder, ignore_errors=True)
@@ -64,9 +63,8 @@ def verify_all(store: Store) -> tuple[int, list[str]]:
     return len(digests), damaged
 
 
-def _stale(store: Store, keep: int) -> Iterator[tuple[str, Path]]:
-    """Work folders that no unfinished run among the last ones would resume from, and artifacts never finished."""
-    resumable = any(run.status != "done" for run in islice(list_runs(store), keep))
+def _stale(store: Store, *, resumable: bool) -> Iterator[tuple[str, Path]]:
+    """Artifacts never finished, and, unless some run is `resumable`, the work folders that it would go on from."""
     for key, folder in store.leftovers():
         if folder.parent.name == "tmp" or not resumable:
             yield key, folder

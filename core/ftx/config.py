@@ -68,14 +68,6 @@ Table = TypeVar("Table", bound=StepConfig)
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A validated table: the settings, and where each field's value came from."""
-
-    settings: Any
-    sources: Mapping[str, str]
-
-
-@dataclass(frozen=True)
 class Config:
     """The merged, not yet validated values, each with its source."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,15 +22,13 @@ def hash_folder(folder: Path) -> dict[str, FileEntry]:
 
     Large files are hashed side by side: hashing releases the GIL.
     """
-    paths = sorted(_files_below(folder))
+    paths = files_below(folder)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         entries = pool.map(hash_file, paths)
         return {path.relative_to(folder).as_posix(): entry for path, entry in zip(paths, entries, strict=True)}
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = Path(root) / name
-            if path != folder / MANIFEST:
-                yield path
+def files_below(folder: Path) -> list[Path]:
+    """Every file below `folder` but its manifest, sorted by path."""
+    paths = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in paths if path != folder / MANIFEST)

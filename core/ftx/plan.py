@@ -14,7 +14,7 @@ from ftx import machine
 from ftx.artifacts import Artifact, canonical_json
 from ftx.config import BudgetTable, input_paths
 from ftx.errors import ExitCode, FtxError
-from ftx.hashing import hash_folder
+from ftx.hashing import files_below
 from ftx.plugins import PluginInfo
 from ftx.settings import StepConfig
 from ftx.sources import HUB, read_model_folder
@@ -126,7 +126,9 @@ def _config_by_content(config: StepConfig, store: Store) -> dict[str, Any]:
 def _content(path: Path, store: Store) -> Any:
     try:
         if path.is_dir():
-            return {name: asdict(entry) for name, entry in hash_folder(path).items()}
+            return {
+                file.relative_to(path).as_posix(): asdict(store.remembered_hash(file)) for file in files_below(path)
+            }
         # The suffix counts: it says how the bytes are read.
         return [path.suffix.lower(), store.remembered_hash(path).sha256]
     except FileNotFoundError:

@@ -219,12 +219,10 @@ class _Run:
         model = planned.inputs.get("model")
         if planned.step.stage != "evaluate" or model == planned.inputs.get("reference", model):
             return
-        subject = self._made_by(model or "")
-        current = [row for row in self.rows if row.step == subject and row.split == self.rows[-1].split]
-        reference_name = self._made_by(planned.inputs["reference"])
-        reference = next(
-            (row for row in self.rows if row.step == reference_name and row.split == self.rows[-1].split), None
-        )
+        of_split = [row for row in self.rows if row.split == self.rows[-1].split]
+        subject, reference_name = self._made_by(model or ""), self._made_by(planned.inputs["reference"])
+        current = [row for row in of_split if row.step == subject]
+        reference = next((row for row in of_split if row.step == reference_name), None)
         # The test split is looked at for the report: choosing by it would make it a second validation split.
         if self.rows[-1].split == "test" or not (found := breaches(current, reference, self.plan.budget)):
             return

@@ -94,10 +94,15 @@ class Predictor:
 
 def ranked(logits: np.ndarray, labels: Sequence[str], top_k: int | None = None) -> list[dict[str, Any]]:
     """Labels with their softmax scores, best first; equal scores keep the order of the labels."""
-    shifted = np.exp(logits.astype(np.float64) - np.max(logits))
-    scores = shifted / shifted.sum()
+    scores = softmax(logits)
     order = np.argsort(-scores, kind="stable")[:top_k]
     return [{"label": labels[place], "score": float(scores[place])} for place in order]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis, float64 of the same shape."""
+    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
 def choose_variant(

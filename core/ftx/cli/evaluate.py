@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
 from ftx.artifacts import Artifact, Bundle, Checkpoint
 from ftx.cli import report
-from ftx.cli.options import config_option, json_option, load_plugins, open_store, print_json, read_config, set_option
+from ftx.cli.options import (
+    command_line,
+    config_option,
+    json_option,
+    load_plugins,
+    open_store,
+    print_json,
+    read_config,
+    set_option,
+)
 from ftx.console import RunConsole, print_scoreboard
 from ftx.errors import FtxError
 from ftx.events import Events
@@ -48,7 +56,7 @@ def evaluate(
     plugins = load_plugins(context)
     plan = plan_evaluation(subject, _reference_of(subject, store), f"evaluate:{split}", config, plugins)
     with RunConsole(quiet=quiet) as console:
-        command = _command_line(reference, split, config_path, settings)
+        command = command_line("eval", reference, "--split", split, config_path=config_path, settings=settings)
         result = run_plan(plan, plugins, Events([console]), command=command)
     if result.error is not None:
         context.exit(report(result.error, as_json=as_json, document=result.to_json()))
@@ -56,15 +64,6 @@ def evaluate(
         print_json(result.to_json())
     else:
         print_scoreboard(result.rows)
-
-
-def _command_line(reference: str, split: str, config_path: Path | None, settings: tuple[str, ...]) -> str:
-    parts = ["ftx", "eval", reference, "--split", split]
-    if config_path:
-        parts += ["--config", str(config_path)]
-    for setting in settings:
-        parts += ["--set", setting]
-    return shlex.join(parts)
 
 
 def _reference_of(artifact: Artifact, store: Store) -> Artifact | None:

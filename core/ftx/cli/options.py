@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +53,16 @@ def open_store(config: Config) -> Store:
 
 def load_plugins(context: click.Context) -> PluginManager:
     return PluginManager.load(third_party=not context.find_root().params.get("no_plugins"))
+
+
+def command_line(*words: str, config_path: Path | None, settings: tuple[str, ...]) -> str:
+    """What to type to run the same command again, with its project and its settings."""
+    parts = ["ftx", *words]
+    if config_path:
+        parts += ["--config", str(config_path)]
+    for setting in settings:
+        parts += ["--set", setting]
+    return shlex.join(parts)
 
 
 def print_json(document: Any) -> None:

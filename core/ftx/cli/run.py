@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from types import FrameType
 import click
 
 from ftx.cli import report
-from ftx.cli.options import config_option, json_option, load_plugins, print_json, read_config, set_option
+from ftx.cli.options import command_line, config_option, json_option, load_plugins, print_json, read_config, set_option
 from ftx.console import RunConsole, print_scoreboard
 from ftx.events import Events
 from ftx.planner import make_plan
@@ -45,7 +44,7 @@ def run(
     plan = make_plan(steps, read_config(config_path, settings), plugins)
     console = RunConsole(quiet=quiet)
     with console, _termination_as_interrupt():
-        command = _command_line(steps, config_path, settings)
+        command = command_line("run", *steps, config_path=config_path, settings=settings)
         result = run_plan(plan, plugins, Events([console]), command=command, executor=executor)
     if result.error is not None:
         if not as_json and result.rows:
@@ -72,15 +71,6 @@ def _print_result(result: RunResult, config_path: Path | None) -> None:
     click.echo(f"  ftx show latest{config}    # what it is made of, and how")
     if result.rows:
         click.echo(f"  ftx show latest:evaluate:validation{config}    # which rows changed their label")
-
-
-def _command_line(steps: tuple[str, ...], config_path: Path | None, settings: tuple[str, ...]) -> str:
-    parts = ["ftx", "run", *steps]
-    if config_path:
-        parts += ["--config", str(config_path)]
-    for setting in settings:
-        parts += ["--set", setting]
-    return shlex.join(parts)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from ftx_plugins.data.splits import load_rows
 from ftx_plugins.evaluate.candidates import Candidate, candidates_of
 from ftx_plugins.evaluate.hooks import EvaluateConfig
 from ftx_plugins.evaluate.timing import Timing, time_candidates
+from ftx_serving.predictor import softmax
 
 CHUNK = 256
 """Rows between two reports of progress."""
@@ -54,16 +55,18 @@ def _evaluate(split: str, config: EvaluateConfig, inputs: Mapping[str, Artifact]
     reference = inputs.get("reference")
     is_reference = reference is not None and reference.digest == inputs["model"].digest
     candidates = candidates_of(inputs["model"], context)
-    if split == "test" and reference is not None and not is_reference:
-        candidates = [*candidates_of(reference, context), *candidates]
+    beside = reference if split == "test" and not is_reference else None
+    if beside is not None:
+        candidates = [*candidates_of(beside, context), *candidates]
     timings = _time(candidates, rows, config, context)
     logits = [_logits(candidate, rows, config, context) for candidate in candidates]
-    expected = logits[0] if is_reference else _reference_logits(rows, candidates, logits, config, inputs, context)
+    just_computed = is_reference or beside is not None
+    expected = logits[0] if just_computed else _reference_logits(rows, config, inputs, context)
     models = [
         _describe(candidate, values, timing, rows, expected, context)
         for candidate, values, timing in zip(candidates, logits, timings, strict=True)
     ]
-    if len(candidates) > 1 and candidates[0].variant is None:
+    if beside is not None:
         models[0]["step"] = "reference"
     flips = [] if expected is None else _flips(candidates, logits, expected, rows)
     document = {"split": split, "rows": len(rows.texts), "is_reference": is_reference, "models": models}
@@ -124,16 +127,9 @@ def _time(candidates: Sequence[Candidate], rows: Rows, config: EvaluateConfig, c
 
 
 def _reference_logits(
-    rows: Rows,
-    candidates: Sequence[Candidate],
-    logits: Sequence[np.ndarray],
-    config: EvaluateConfig,
-    inputs: Mapping[str, Artifact],
-    context: Context,
+    rows: Rows, config: EvaluateConfig, inputs: Mapping[str, Artifact], context: Context
 ) -> np.ndarray | None:
-    """The reference's logits on the same rows: just computed, kept by its own evaluation, or computed now."""
-    if len(candidates) > 1 and candidates[0].variant is None:
-        return logits[0]
+    """The reference's logits on the same rows: kept by its own evaluation, or computed now."""
     baseline = inputs.get("baseline")
     if baseline is not None and baseline.manifest.metrics["split"] == rows.split:
         with np.load(baseline.path / "logits.npz", allow_pickle=False) as kept:
@@ -191,10 +187,10 @@ def _flips(
 ) -> list[dict[str, Any]]:
     """Rows whose label changed, with the probability that moved away from the reference's label, largest first."""
     reference = expected.argmax(axis=1)
-    before = _softmax(expected)
+    before = softmax(expected)
     found = []
     for candidate, values in zip(candidates, logits, strict=True):
-        after = _softmax(values)
+        after = softmax(values)
         predicted = values.argmax(axis=1)
         for place in np.flatnonzero(predicted != reference).tolist():
             was, now = int(reference[place]), int(predicted[place])
@@ -209,11 +205,6 @@ def _flips(
             }
             found.append(flip | ({"text_pair": rows.pairs[place]} if rows.pairs else {}))
     return sorted(found, key=lambda flip: -flip["change"])
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
 
 
 def _write(

@@ -6,11 +6,11 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ftx.artifacts import Bundle
+from ftx.plan import installed_version
 from ftx.step import Context
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.export.files import carry_over, size_of
@@ -89,13 +89,7 @@ class Draft:
 
 def versions() -> Mapping[str, str]:
     """The versions of the packages that had a hand in it, of those that are installed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {name: version for name in PACKAGES if (version := installed_version(name))}
 
 
 def _preference(variant: Variant) -> tuple[bool, int, str]:

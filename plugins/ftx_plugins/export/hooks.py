@@ -8,7 +8,7 @@ from ftx import Bundle, Checkpoint, Dataset, Runtime, Step, hookimpl
 from ftx_plugins.export.config import BundleConfig, OnnxConfig, TorchscriptConfig
 
 TAKES = {"model": Checkpoint, "data": Dataset, "bundle": Bundle | None}
-TORCH = ("torch", "transformers", "tokenizers", "pyarrow")
+TORCH = ("torch", "transformers", "tokenizers", "datasets")
 ONNX = (*TORCH, "onnx", "onnxscript", "onnxruntime")
 
 

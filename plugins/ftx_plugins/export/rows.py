@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
+from ftx_plugins.data.splits import load_split, split_path
 
 SPLITS = ("validation", "train")
 """Where rows are taken from; the test split is for the report alone."""
@@ -28,8 +28,7 @@ class Row:
 def read_rows(data: Artifact) -> list[Row]:
     """Up to 2,000 rows of the data set, evenly spaced over its validation split (its training split, if empty)."""
     for split in SPLITS:
-        path = data.path / f"{split}.arrow"
-        if path.is_file() and (rows := _read(path)):
+        if split_path(data.path, split).is_file() and (rows := _spaced(load_split(data, split))):
             return rows
     raise FtxError(f"the data set in {data.path} has no rows", "look at its report: ftx show latest:data")
 
@@ -50,11 +49,9 @@ def texts_of(rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
     return [row.text for row in rows], pairs or None
 
 
-def _read(path: Path) -> list[Row]:
-    with pa.memory_map(str(path)) as source:
-        table = pa.ipc.open_stream(source).read_all()
-        places = np.linspace(0, max(table.num_rows - 1, 0), num=min(MOST_READ, table.num_rows)).round().astype(int)
-        taken = table.take(pa.array(np.unique(places)))
-        texts = taken["text"].to_pylist()
-        pairs = taken["text_pair"].to_pylist() if "text_pair" in taken.column_names else [None] * len(texts)
-    return [Row(text, pair) for text, pair in zip(texts, pairs, strict=True)]
+def _spaced(table: Any) -> list[Row]:
+    """Up to `MOST_READ` rows of a split."""
+    places = np.linspace(0, max(len(table) - 1, 0), num=min(MOST_READ, len(table))).round().astype(int)
+    taken = table.select(np.unique(places))
+    pairs = taken["text_pair"] if "text_pair" in taken.column_names else [None] * len(taken)
+    return [Row(text, pair) for text, pair in zip(taken["text"], pairs, strict=True)]
