@@ -1,7 +1,8 @@
 """The evaluate steps: a model, or each variant of a bundle, against the labels and against the reference.
 
 Writes `evaluation.json` (what the step returns), `flips.jsonl` (rows whose label is not the reference's, the largest
-change first) and `logits.npz` (`row`, `label`, and the logits of each candidate, in the data set's order of labels).
+change first) and `logits.npz` (`row`, `label`, and the logits of each candidate, in the data set's order of labels, by
+variant: `torch` for a checkpoint, `reference` for the one beside it on the test split).
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ def _evaluate(split: str, config: EvaluateConfig, inputs: Mapping[str, Artifact]
         models[0]["step"] = "reference"
     flips = [] if expected is None else _flips(candidates, logits, expected, rows)
     document = {"split": split, "rows": len(rows.texts), "is_reference": is_reference, "models": models}
-    _write(context.out, document, flips, rows, candidates, logits)
+    # A checkpoint beside the reference is in torch too: the two must not share a name.
+    names = [model.get("step") or model["variant"] or "torch" for model in models]
+    _write(context.out, document, flips, rows, dict(zip(names, logits, strict=True)))
     return document
 
 
@@ -212,12 +215,10 @@ def _write(
     document: Mapping[str, Any],
     flips: Sequence[Mapping[str, Any]],
     rows: Rows,
-    candidates: Sequence[Candidate],
-    logits: Sequence[np.ndarray],
+    logits: Mapping[str, np.ndarray],
 ) -> None:
     (out / "evaluation.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     with (out / "flips.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(flip, ensure_ascii=False) + "\n" for flip in flips)
-    arrays: dict[str, Any] = {"row": rows.row, "label": rows.labels}
-    arrays |= {candidate.variant or "torch": values for candidate, values in zip(candidates, logits, strict=True)}
+    arrays: dict[str, Any] = {"row": rows.row, "label": rows.labels, **logits}
     np.savez(out / "logits.npz", **arrays)
