@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ftx.settings import StepConfig
 
-Format = Literal["onnx", "torchscript"]
+Format = Literal["openvino", "onnx", "torchscript"]
 """In order of preference."""
 
 
@@ -25,6 +25,10 @@ class ExportConfig(StepConfig):
 
 class TorchscriptConfig(ExportConfig):
     """TorchScript alone."""
+
+
+class OpenvinoConfig(ExportConfig):
+    """OpenVINO alone."""
 
 
 class OnnxConfig(ExportConfig):

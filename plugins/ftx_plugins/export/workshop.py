@@ -71,7 +71,7 @@ class Workshop:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         blueprint.write(folder / blueprint.file)
-        session = blueprint.open(folder, {"file": blueprint.file})
+        session = blueprint.open(folder, {"file": blueprint.file, "precision": blueprint.precision})
         outputs = parity.run_cases(session, self.cases)
         measured = parity.check(blueprint.name, outputs, expected, against, tolerance)
         if exactly is not None:
