@@ -37,6 +37,9 @@ class OnnxConfig(ExportConfig):
     opset: int | None = Field(
         default=None, ge=18, le=25, description="version of the ONNX operator set; the exporter's own where not given"
     )
+    target: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="what ONNX is meant for; cuda: a variant in fp16, fused for CUDA GPUs, besides"
+    )
     fuse: bool = Field(
         default=False,
         description="fuse into operators of ONNX Runtime alone: 4% to 9% faster alone, up to 8% slower in batches",

@@ -8,10 +8,9 @@ import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from ftx_plugins.export.onnx_exporter import SINGLE_FILE_BYTES
-from ftx_plugins.quantize.recipe import Recipe
 
 
-def cast_onnx(source: Path, target: Path, recipe: Recipe) -> None:
+def cast_onnx(source: Path, target: Path) -> None:
     """Write the fp32 model `source` in fp16 to `target`; its inputs and logits keep their types."""
     model = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
     large = model.ByteSize() > SINGLE_FILE_BYTES

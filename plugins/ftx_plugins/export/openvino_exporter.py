@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from transformers.exporters import OpenVINOConfig, OpenVINOExporter
 
 from ftx_plugins.checkpoint import quiet_transformers
 from ftx_plugins.export.onnx_exporter import MOST_ROWS
+
+NAME = "encoder"
 
 
 def export_openvino(model: Any, inputs: dict[str, torch.Tensor], file: Path, *, max_length: int) -> None:
@@ -33,11 +35,20 @@ def export_openvino(model: Any, inputs: dict[str, torch.Tensor], file: Path, *, 
     bounded = ov.PartialShape([ov.Dimension(-1), ov.Dimension(1, max_length)])
     program.reshape({value.any_name: bounded for value in program.inputs})
     _name_layers(program, model)
-    save_ir(program, file)
+    save_ir(program, file, [*linear_nodes(program), *embedding_nodes(program)])
 
 
-def save_ir(program: ov.Model, file: Path, *, half: bool = False) -> None:
-    """Write `program` to `file`; its weights as they are, or (`half`) those in fp32 as fp16."""
+def save_ir(program: ov.Model, file: Path, layers: Iterable[str], *, half: bool = False) -> None:
+    """Write `program` to `file`; its weights as they are, or (`half`) those in fp32 as fp16.
+
+    The same model gives the same bytes: names that OpenVINO made up, with numbers that go on through the life of the
+    process, are replaced by others. Those of `layers` stay.
+    """
+    program.set_friendly_name(NAME)
+    kept = set(layers)
+    for place, node in enumerate(program.get_ordered_ops()):
+        if node.get_friendly_name() not in kept and node.get_type_name() != "Parameter":
+            node.set_friendly_name(f"{node.get_type_name()}.{place}")
     ov.save_model(program, str(file), compress_to_fp16=half)
 
 

@@ -23,10 +23,11 @@ def quantize_openvino(source: Path, target: Path, recipe: Recipe) -> int:
     """Carry out the static `recipe` on the fp32 IR `source`, and write `target`; returns the number of layers."""
     program = ov.Core().read_model(source)
     linear = linear_nodes(program)
-    embeddings = embedding_nodes(program) if recipe.embeddings else {}
-    included = set(recipe.included(dict.fromkeys(map(module_of, [*linear, *embeddings]))))
+    embeddings = embedding_nodes(program)
+    reached = [*linear, *(embeddings if recipe.embeddings else ())]
+    included = set(recipe.included(dict.fromkeys(map(module_of, reached))))
     chosen = {name: node for name, node in linear.items() if module_of(name) in included}
-    tables = {name: node for name, node in embeddings.items() if module_of(name) in included}
+    tables = {name: node for name, node in embeddings.items() if recipe.embeddings and module_of(name) in included}
     if not chosen and not tables:
         raise FtxError("the recipe quantizes no layer of this model", "leave fewer out: [quantize] exclude")
     shared: dict[tuple[str, int, float, float, bytes], ov.Output] = {}
@@ -39,13 +40,14 @@ def quantize_openvino(source: Path, target: Path, recipe: Recipe) -> int:
         levels, found = embedding_levels(weight_of(node))
         node.input(0).replace_source_output(_scaled(ops.constant(levels), found.scale, np.float32(found.zero_point)))
     program.validate_nodes_and_infer_types()
-    save_ir(program, target)
+    save_ir(program, target, [*linear, *embeddings])
     return len(chosen) + len(tables)
 
 
-def cast_openvino(source: Path, target: Path, recipe: Recipe) -> None:
+def cast_openvino(source: Path, target: Path) -> None:
     """The fp32 IR `source` with its weights in fp16, half the size; the runtime computes in bf16."""
-    save_ir(ov.Core().read_model(source), target, half=True)
+    program = ov.Core().read_model(source)
+    save_ir(program, target, [*linear_nodes(program), *embedding_nodes(program)], half=True)
 
 
 def _quantized_input(

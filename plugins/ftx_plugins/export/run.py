@@ -73,6 +73,7 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
 
 
 def _reached(recipe: Recipe | None, formats: Sequence[str]) -> int:
+    """How many variants the recipe adds."""
     return 0 if recipe is None else sum(name in recipe.reaches for name in formats)
 
 

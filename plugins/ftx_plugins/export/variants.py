@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -23,6 +24,7 @@ from ftx_plugins.quantize.torch_session import TorchSession
 from ftx_serving.contract import Variant
 
 FP32 = Tolerance(parity.FP32_TOLERANCE)
+Fusing = Literal["cpu", "cuda"]
 
 
 @dataclass
@@ -50,24 +52,39 @@ def add_openvino(workshop: Workshop, source: Source) -> None:
 
 
 def add_onnx(workshop: Workshop, source: Source) -> None:
-    """`onnx-fp32`, and what the recipe makes of it."""
-
-    def write(file: Path) -> None:
-        opset = source.config.opset if isinstance(source.config, OnnxConfig) else None
-        fuse = isinstance(source.config, OnnxConfig) and source.config.fuse
-        onnx_exporter.export_onnx(
-            source.loaded.model,
-            trace_inputs(workshop),
-            file,
-            max_length=source.loaded.max_length,
-            opset=opset,
-            fuse=fuse,
-        )
-
-    blueprint = _blueprint("onnx", "fp32", write, devices=("cpu", "cuda"))
+    """`onnx-fp32`, what the recipe makes of it, and `onnx-fp16` where a GPU is the target."""
+    config = source.config if isinstance(source.config, OnnxConfig) else OnnxConfig()
+    write = partial(_write_onnx, source, config, trace_inputs(workshop))
+    fuse: Fusing | None = "cpu" if config.fuse else None
+    blueprint = _blueprint("onnx", "fp32", partial(write, fuse), devices=("cpu", "cuda"))
     variant, fp32 = workshop.build(blueprint, source.reference, "torch", FP32)
-    if source.recipe is not None and "onnx" in source.recipe.reaches:
-        add_lowered(workshop, source.recipe, variant, fp32)
+    recipe = source.recipe
+    if config.target == "cuda":
+        _add_for_cuda(workshop, partial(write, "cuda"), variant, fp32)
+    if recipe is not None and "onnx" in recipe.reaches and not (config.target == "cuda" and recipe.precision == "fp16"):
+        add_lowered(workshop, recipe, variant, fp32)
+
+
+def _write_onnx(
+    source: Source, config: OnnxConfig, inputs: dict[str, torch.Tensor], fuse: Fusing | None, file: Path
+) -> None:
+    onnx_exporter.export_onnx(
+        source.loaded.model, inputs, file, max_length=source.loaded.max_length, opset=config.opset, fuse=fuse
+    )
+
+
+def _add_for_cuda(workshop: Workshop, write: Callable[[Path], None], fp32: Variant, fp32_outputs: Outputs) -> None:
+    """`onnx-fp16`, fused for CUDA; compared on the processor, where ONNX Runtime has these operators too."""
+
+    def write_half(file: Path) -> None:
+        fused = workshop.context.work / "fused.onnx"
+        write(fused)
+        cast_onnx(fused, file)
+
+    blueprint = _blueprint("onnx", "fp16", write_half, devices=("cuda",))
+    workshop.build(blueprint, fp32_outputs, fp32.name, parity.quantized_tolerance(fp32_outputs, "fp16"))
+    if workshop.context.device != "cuda":
+        workshop.context.log("onnx-fp16 was compared on the processor; it was neither run nor timed on a GPU")
 
 
 def add_lowered(workshop: Workshop, recipe: Recipe, fp32: Variant, fp32_outputs: Outputs) -> None:
@@ -112,15 +129,21 @@ FORMATS: Mapping[str, Callable[[Workshop, Source], None]] = {
 
 
 def _lower_onnx(source: Path, target: Path, recipe: Recipe) -> None:
-    lower = {"dynamic": quantize_onnx, "static": quantize_onnx_static, "cast": cast_onnx}
-    lower[recipe.scheme](source, target, recipe)
+    if recipe.scheme == "cast":
+        cast_onnx(source, target)
+    elif recipe.scheme == "static":
+        quantize_onnx_static(source, target, recipe)
+    else:
+        quantize_onnx(source, target, recipe)
 
 
 def _lower_openvino(source: Path, target: Path, recipe: Recipe) -> None:
     from ftx_plugins.export.openvino_quantizer import cast_openvino, quantize_openvino
 
-    lower = {"static": quantize_openvino, "cast": cast_openvino}
-    lower[recipe.scheme](source, target, recipe)
+    if recipe.scheme == "cast":
+        cast_openvino(source, target)
+    else:
+        quantize_openvino(source, target, recipe)
 
 
 LOWERED: Mapping[str, Callable[[Path, Path, Recipe], None]] = {"openvino": _lower_openvino, "onnx": _lower_onnx}
