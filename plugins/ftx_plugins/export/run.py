@@ -60,7 +60,7 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
     draft = _earlier_bundle(inputs, formats, context)
     if draft is None:
         draft = Draft.start(context.out, loaded, encoder, spread_by_length(rows, lengths, config.golden_texts))
-    workshop = Workshop(draft, cases, context, total=len(formats) + _reached(recipe, formats))
+    workshop = Workshop(draft, cases, context, total=_planned(config, recipe, formats))
     for name in formats:
         FORMATS[name](workshop, Source(loaded, recipe, reference, config))
     draft.finish(
@@ -72,9 +72,12 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
     return {"variants": workshop.metrics}
 
 
-def _reached(recipe: Recipe | None, formats: Sequence[str]) -> int:
-    """How many variants the recipe adds."""
-    return 0 if recipe is None else sum(name in recipe.reaches for name in formats)
+def _planned(config: ExportConfig, recipe: Recipe | None, formats: Sequence[str]) -> int:
+    """How many variants there will be."""
+    lowered = {name for name in formats if recipe is not None and name in recipe.reaches}
+    for_cuda = "onnx" in formats and isinstance(config, OnnxConfig) and config.target == "cuda"
+    cast_already = recipe is not None and recipe.precision == "fp16" and "onnx" in lowered
+    return len(formats) + len(lowered) + int(for_cuda and not cast_already)
 
 
 def _say_what_is_not_reached(recipe: Recipe | None, formats: Sequence[str], context: Context) -> None:

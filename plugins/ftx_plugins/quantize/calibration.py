@@ -103,7 +103,7 @@ class Calibrator:
 def divisors_of(
     extents: Mapping[str, Extent], weights: Mapping[str, np.ndarray], strength: float
 ) -> dict[str, np.ndarray | None]:
-    """Layer -> the divisor of each channel of its input, float32 of shape (channels,); None at strength 0.
+    """Layer -> the divisor of each channel of its input, float32 of shape (channels,); None where all are alike.
 
     SmoothQuant's max|x|^strength / max|w|^(1 - strength) (Xiao et al. 2022), over all layers that share the input,
     rounded to a power of two. The division stays in the graph: the LayerNorm before the layer cannot take it over where
@@ -117,7 +117,8 @@ def divisors_of(
         largest = np.maximum(np.maximum(-extent.low, extent.high), tiny)
         weight = np.max([np.abs(weights[peer]).max(axis=0) for peer in sorted(extent.peers)], axis=0)
         exponents = strength * np.log2(largest) - (1 - strength) * np.log2(np.maximum(weight, tiny))
-        found[name] = np.exp2(np.round(exponents)).astype(np.float32)
+        divisors = np.exp2(np.round(exponents)).astype(np.float32)
+        found[name] = divisors if np.ptp(divisors) else None
     return found
 
 

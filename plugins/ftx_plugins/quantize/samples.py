@@ -78,12 +78,12 @@ def read_samples(
         context.warn(f"the training split has {len(train.texts)} rows, and all of them calibrate, not {calibration}")
     validation = _read(data, "validation", choice + held_out, context.seed)
     count = len(validation.texts)
-    first = min(choice, count // 2) if held_out else choice
+    first = max(1, min(choice, count // 2)) if held_out else choice
     if count < choice + held_out:
         rest = f" and {count - first} to hold the recipe against" if held_out else ""
         context.warn(f"the validation split has {count} rows: {min(first, count)} to choose by{rest}")
     everything = [_encode(rows, encoder, data.meta.get("labels", ()), context.seed) for rows in (train, validation)]
-    chosen = everything[1].first(max(1, first))
+    chosen = everything[1].first(first)
     rest_of_it = Sample(encoder, everything[1].encodings[first:], everything[1].labels[first:])
     return Samples(everything[0], chosen, rest_of_it)
 
