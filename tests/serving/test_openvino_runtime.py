@@ -70,6 +70,7 @@ def test_what_is_not_int8_is_computed_in_fp32_unless_the_variant_is_bf16(
     assert model.get_property("INFERENCE_PRECISION_HINT") == ov.Type.f32
     assert model.get_property("INFERENCE_NUM_THREADS") == 1
     assert model.get_property("NUM_STREAMS") == 1
+    assert model.get_property("ENABLE_CPU_PINNING") is False
 
 
 def test_bf16_is_refused_where_the_processor_has_none(

@@ -63,6 +63,8 @@ def load(folder: Path, variant: Mapping[str, Any], device: str = "cpu", threads:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or cores(),
         "NUM_STREAMS": 1,
+        # Threads tied to cores wait for whatever else runs there: a neighbour, or a second server that chose the same.
+        "ENABLE_CPU_PINNING": False,
     }
     return OpenvinoSession(core.compile_model(core.read_model(folder / variant["file"]), "CPU", settings))
 
