@@ -35,7 +35,7 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
     Raises `FtxError` where the weights lack a trained head: a head of random numbers is never passed off as a model.
     """
     folder = Path(folder)
-    with quiet_transformers():
+    with loading(folder):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -50,7 +50,8 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
             f"{folder} has no trained head for {type(model).__name__} (missing: {missing})",
             "train one first: ftx run train …",
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    with loading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
     return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer))
 
@@ -60,7 +61,7 @@ def max_length_of(config: Any, tokenizer: Any) -> int:
     positions = getattr(config, "max_position_embeddings", None) or NO_LIMIT
     # RoBERTa counts positions from padding_idx + 1, so two of its embeddings are never used.
     if config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text"}:
-        positions -= (config.pad_token_id or 1) + 1
+        positions -= (1 if config.pad_token_id is None else config.pad_token_id) + 1
     own = tokenizer.model_max_length
     limit = min(int(own) if own and own < NO_LIMIT else NO_LIMIT, positions)
     return 512 if limit >= NO_LIMIT else limit
@@ -109,6 +110,26 @@ def compute_logits(
         if progress:
             progress(done, len(lengths))
     return logits
+
+
+@contextlib.contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """`quiet_transformers`, and one `FtxError` for whatever transformers raises over a folder that it cannot load."""
+    try:
+        with quiet_transformers():
+            yield
+    except (FtxError, MemoryError):
+        raise
+    except Exception as error:  # tokenizers and safetensors raise classes of their own, straight from Exception
+        reason = str(error).strip().partition("\n")[0]
+        reason = reason if " " in reason else f"{type(error).__name__} {reason}"
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights have other shapes than its config.json says"
+        raise FtxError(
+            f"{folder} cannot be loaded: {reason}",
+            "get the model again, whole, or name another: --set model.name=…",
+            "see all that transformers says: ftx --debug run …",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ftx import FtxError
-from ftx_plugins.checkpoint import quiet_transformers
+from ftx_plugins.checkpoint import loading
 
 DROPOUT_FIELDS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "classifier_dropout_prob")
 """Where configurations keep the head's dropout: BERT, RoBERTa, ELECTRA, ModernBERT; DistilBERT; DeBERTa; ALBERT."""
@@ -60,13 +60,14 @@ def load_classifier(
     Raises `FtxError` where the labels do not fit the head, or where weights of the encoder are missing.
     """
     options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    config = AutoConfig.from_pretrained(folder, **options)
+    with loading(folder):
+        config = AutoConfig.from_pretrained(folder, **options)
     head = choose_head(config, names, new_head)
     replaces = head.is_new and has_trained_head(config)
     if not replaces:
         _set_labels(config, head.labels)
     _set_dropout_fields(config, dropout)
-    with quiet_transformers():
+    with loading(folder):
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
         )
