@@ -94,6 +94,27 @@ def run_cases(session: Session, cases: Sequence[Case]) -> Outputs:
     return {case.name: np.concatenate([session(**feed) for feed in case.feeds]) for case in cases}
 
 
+def against_alone(session: Session, cases: Sequence[Case], outputs: Outputs) -> dict[str, float]:
+    """What sharing a batch does to the real texts, whose logits in batches are among `outputs`.
+
+    `batch_spread` is the largest difference of any logit from the one that the text has alone, `batch_flips` the share
+    of texts whose label is another.
+    """
+    feeds = next(case.feeds for case in cases if case.name == REAL_TEXTS)
+    alone = np.concatenate([session(**_unpadded(feed, row)) for feed in feeds for row in range(len(feed["input_ids"]))])
+    together = outputs[REAL_TEXTS]
+    return {
+        "batch_spread": _rounded(float(np.abs(together - alone).max())),
+        "batch_flips": _rounded(float((together.argmax(axis=1) != alone.argmax(axis=1)).mean())),
+    }
+
+
+def _unpadded(feed: Feed, row: int) -> Feed:
+    """One row of a batch by itself, without its padding."""
+    shown = np.flatnonzero(feed["attention_mask"][row])
+    return {name: values[row : row + 1, shown[0] : shown[-1] + 1] for name, values in feed.items()}
+
+
 def spread_of(outputs: Outputs) -> float:
     """The standard deviation of the logits over real texts, about the mean of each class."""
     logits = outputs[REAL_TEXTS].astype(np.float64)
