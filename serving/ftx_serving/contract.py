@@ -27,11 +27,14 @@ class Variant:
     size_bytes: int
     devices: tuple[str, ...] = ("cpu",)
     batch_invariant: bool = True
-    """Whether a text's logits do not depend on the texts that share its batch."""
+    """Whether the texts that share its batch have no part in a text's logits, and changed no label when it was tried.
+
+    How a sum is rounded may still depend on the shape of the batch: `parity["batch_spread"]` says by how much."""
     tolerance: Mapping[str, float] = field(default_factory=dict)
     """What the parity checks allowed, on the logits."""
     parity: Mapping[str, Any] = field(default_factory=dict)
-    """What they measured: `against`, `max_difference`, `rms_difference`, and the largest difference of each case."""
+    """What they measured: `against`, `max_difference`, `rms_difference`, the largest difference of each of `cases`, and
+    in batches against alone `batch_spread` (logits) and `batch_flips` (share of the texts)."""
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Variant:

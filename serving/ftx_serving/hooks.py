@@ -17,3 +17,10 @@ def ftx_runtimes() -> Iterable[Runtime]:
         devices=("cpu", "cuda"),
         requires=("onnxruntime",),
     )
+    yield Runtime(
+        name="openvino",
+        summary="OpenVINO, on the processor",
+        load="ftx_serving.runtimes.openvino:load",
+        formats=("openvino",),
+        requires=("openvino",),
+    )

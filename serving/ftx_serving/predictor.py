@@ -135,7 +135,7 @@ def choose_variant(
     wanted = f"on {device}" + (f" with {runtime}" if runtime else "")
     raise FtxError(
         f"no variant of the bundle runs {wanted}\n  " + "\n  ".join(refused),
-        "install a runtime that is missing, such as: pip install 'ftx-toolchain[onnx]'",
+        "install a runtime that is missing: pip install 'ftx-toolchain[onnx]' or 'ftx-toolchain[openvino]'",
         "or choose another variant, runtime or device",
     )
 

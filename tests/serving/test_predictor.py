@@ -72,7 +72,7 @@ def test_unknown_variants_and_runtimes_are_errors_that_list_the_known(
 ) -> None:
     with pytest.raises(FtxError, match="no variant openvino-int8; it has: onnx-int8, torchscript-int8, onnx-fp32"):
         Predictor.load(tiny_bundle.path, runtimes=runtimes, variant="openvino-int8")
-    with pytest.raises(FtxError, match="no runtime tflite; there are: onnxruntime, torchscript"):
+    with pytest.raises(FtxError, match="no runtime tflite; there are: onnxruntime, openvino, torchscript"):
         Predictor.load(tiny_bundle.path, runtimes=runtimes, runtime="tflite")
     with pytest.raises(FtxError, match="onnx-int8 with torchscript: it does not read onnx"):
         Predictor.load(tiny_bundle.path, runtimes=runtimes, variant="onnx-int8", runtime="torchscript")

@@ -9,7 +9,8 @@ import numpy as np
 
 from ftx import Artifact, Bundle, Context
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
-from ftx_plugins.quantize.recipe import Recipe, simulate
+from ftx_plugins.quantize.calibration import load_recipe
+from ftx_plugins.quantize.recipe import simulate
 from ftx_serving.contract import Contract
 from ftx_serving.predictor import Predictor
 
@@ -40,22 +41,23 @@ def candidates_of(artifact: Artifact, context: Context) -> list[Candidate]:
 
 def _checkpoint(artifact: Artifact, context: Context) -> Candidate:
     loaded = load_checkpoint(artifact.path, trust_remote_code=context.model.trust_remote_code, device=context.device)
-    recipe = artifact.meta.get("recipe")
+    recipe = load_recipe(artifact)
     if recipe:
-        loaded.model = simulate(loaded.model.cpu(), Recipe.from_dict(recipe))
+        loaded.model = simulate(loaded.model.cpu(), recipe)
 
     def logits(texts: Texts, pairs: Texts | None, batch_size: int) -> np.ndarray:
         return compute_logits(loaded, texts, pairs, batch_size=batch_size)
 
     weights = sum(path.stat().st_size for path in artifact.path.glob("*.safetensors"))
     # A recipe's size is known when it has been carried out, at export: a simulation has none.
-    return Candidate(None, loaded.labels, logits, not recipe, bool(recipe), None if recipe else weights)
+    invariant = recipe is None or recipe.batch_invariant
+    return Candidate(None, loaded.labels, logits, invariant, bool(recipe), None if recipe else weights)
 
 
 def _variants(bundle: Bundle, context: Context) -> list[Candidate]:
     found = []
     for variant in Contract.from_meta(bundle.meta).variants:
-        if context.device not in variant.devices and context.device != "cpu":
+        if context.device not in variant.devices:
             context.warn(f"{variant.name} is not meant for {context.device}, and was not measured")
             continue
         predictor = Predictor.load(

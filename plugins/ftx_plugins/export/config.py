@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ftx.settings import StepConfig
 
-Format = Literal["onnx", "torchscript"]
+Format = Literal["openvino", "onnx", "torchscript"]
 """In order of preference."""
 
 
@@ -27,11 +27,18 @@ class TorchscriptConfig(ExportConfig):
     """TorchScript alone."""
 
 
+class OpenvinoConfig(ExportConfig):
+    """OpenVINO alone."""
+
+
 class OnnxConfig(ExportConfig):
     """ONNX alone."""
 
     opset: int | None = Field(
         default=None, ge=18, le=25, description="version of the ONNX operator set; the exporter's own where not given"
+    )
+    target: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="what ONNX is meant for; cuda: a variant in fp16, fused for CUDA GPUs, besides"
     )
     fuse: bool = Field(
         default=False,

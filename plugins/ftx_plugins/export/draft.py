@@ -22,8 +22,8 @@ from ftx_serving.predictor import Predictor
 from ftx_serving.runtimes import Session
 
 VARIANTS = "variants"
-PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tokenizers")
-FORMAT_ORDER = ("onnx", "torchscript")
+PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "tokenizers")
+FORMAT_ORDER = ("openvino", "onnx", "torchscript")
 
 
 @dataclass
@@ -93,7 +93,7 @@ def versions() -> Mapping[str, str]:
 
 
 def _preference(variant: Variant) -> tuple[bool, int, str]:
-    """Quantized before fp32, ONNX before TorchScript before what a plugin adds."""
+    """Quantized before fp32, OpenVINO before ONNX before TorchScript before what a plugin adds."""
     known = variant.format in FORMAT_ORDER
     return (
         variant.precision == "fp32",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Bundle, Checkpoint, Dataset, Runtime, Step, hookimpl
-from ftx_plugins.export.config import BundleConfig, OnnxConfig, TorchscriptConfig
+from ftx_plugins.export.config import BundleConfig, OnnxConfig, OpenvinoConfig, TorchscriptConfig
 
 TAKES = {"model": Checkpoint, "data": Dataset, "bundle": Bundle | None}
 TORCH = ("torch", "transformers", "tokenizers", "datasets")
@@ -24,6 +24,7 @@ def ftx_export() -> Iterable[Step]:
         run="ftx_plugins.export.run:run_bundle",
         requires=ONNX,
         default=True,
+        check="ftx_plugins.export.check:check_formats",
     )
     yield Step(
         name="onnx",
@@ -34,6 +35,16 @@ def ftx_export() -> Iterable[Step]:
         config=OnnxConfig,
         run="ftx_plugins.export.run:run_onnx",
         requires=ONNX,
+    )
+    yield Step(
+        name="openvino",
+        stage="export",
+        summary="a bundle with OpenVINO's IR",
+        takes=TAKES,
+        gives=Bundle,
+        config=OpenvinoConfig,
+        run="ftx_plugins.export.run:run_openvino",
+        requires=(*TORCH, "openvino"),
     )
     yield Step(
         name="torchscript",

@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx_ir
 import torch
@@ -35,18 +35,19 @@ def export_onnx(
     *,
     max_length: int,
     opset: int | None = None,
-    fuse: bool = False,
+    fuse: Literal["cpu", "cuda"] | None = None,
 ) -> None:
     """Write `model` as ONNX to `file`, any batch and any length up to `max_length` (tokens).
 
     `inputs` are int64 of shape (batch, length), both at least 2: a size of 1 would be taken for a constant. The nodes
-    of linear layers and embeddings bear the names of their torch modules, so that a recipe can name them.
+    of linear layers and embeddings bear the names of their torch modules, so that a recipe can name them. `fuse` makes
+    operators of ONNX Runtime's own for that device.
     """
     shapes = {0: torch.export.Dim("batch", min=1, max=MOST_ROWS), 1: torch.export.Dim("length", min=1, max=max_length)}
     config = OnnxConfig(
         dynamic_shapes={name: dict(shapes) for name in inputs},
         opset_version=opset,
-        ort_fusions="cpu" if fuse else None,
+        ort_fusions=fuse,
     )
     with _quiet():
         program = OnnxExporter().export(model, inputs, config).program

@@ -1,4 +1,4 @@
-"""The adapter to ONNX Runtime's quantizer."""
+"""The adapter to ONNX Runtime's quantizer: dynamic recipes, and which nodes a recipe means."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def quantize_onnx(source: Path, target: Path, recipe: Recipe) -> int:
     Raises `FtxError` where a pattern of the recipe names a layer that the graph does not have by that name.
     """
     model = onnx.load(str(source))
-    nodes = _weighted_nodes(model.graph, (*LINEAR, *EMBEDDING) if recipe.embeddings else LINEAR)
-    included = _included(model, nodes, recipe)
+    nodes = weighted_nodes(model.graph, (*LINEAR, *EMBEDDING) if recipe.embeddings else LINEAR)
+    included = included_modules(model, nodes, recipe)
     names = [name for name in nodes if module_of(name) in included]
     # The quantizer turns a Gemm into a MatMul of this name before it looks names up.
     renamed = [f"{node.name}_MatMul" for node in model.graph.node if node.op_type == "Gemm" and node.name in names]
@@ -54,7 +54,7 @@ def module_of(node_name: str) -> str:
     return node_name.partition("#")[0]
 
 
-def _included(model: onnx.ModelProto, nodes: dict[str, str], recipe: Recipe) -> set[str]:
+def included_modules(model: onnx.ModelProto, nodes: dict[str, str], recipe: Recipe) -> set[str]:
     """The modules to quantize, of those that the graph's `nodes` (name -> operator) bear the names of."""
     modules = list(dict.fromkeys(map(module_of, nodes)))
     layers = [name for prop in model.metadata_props if prop.key == LINEAR_LAYERS for name in json.loads(prop.value)]
@@ -65,12 +65,12 @@ def _included(model: onnx.ModelProto, nodes: dict[str, str], recipe: Recipe) -> 
         raise FtxError(
             f"{', '.join(lost[:3])} cannot be left in fp32: the graph holds them merged with other layers",
             "export without fusing: --set export.fuse=false",
-            "or change [quantize.dynamic] exclude",
+            "or change [quantize] exclude",
         )
     return included
 
 
-def _weighted_nodes(graph: onnx.GraphProto, kinds: tuple[str, ...]) -> dict[str, str]:
+def weighted_nodes(graph: onnx.GraphProto, kinds: tuple[str, ...]) -> dict[str, str]:
     """Name -> operator of the nodes whose weight is a constant: linear layers, and embeddings."""
     constants = {initializer.name for initializer in graph.initializer}
     return {
@@ -96,6 +96,6 @@ def _check(target: Path, wanted: int, linear: int) -> None:
     if found != linear or not wanted:
         raise FtxError(
             f"ONNX Runtime's quantizer reached {found} of {linear} linear layers",
-            "leave layers out by name: [quantize.dynamic] exclude",
+            "leave layers out by name: [quantize] exclude",
             code=ExitCode.STEP_FAILED,
         )

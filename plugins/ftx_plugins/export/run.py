@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from ftx.artifacts import Artifact, Bundle
 from ftx.step import Context
 from ftx_plugins.checkpoint import load_checkpoint
 from ftx_plugins.export import parity
-from ftx_plugins.export.config import BundleConfig, ExportConfig, OnnxConfig, TorchscriptConfig
+from ftx_plugins.export.config import BundleConfig, ExportConfig, OnnxConfig, OpenvinoConfig, TorchscriptConfig
 from ftx_plugins.export.draft import Draft
 from ftx_plugins.export.rows import read_rows, spread_by_length, texts_of
 from ftx_plugins.export.tokenizer import backend_tokenizer, check_tokenizer, contract_of
-from ftx_plugins.export.variants import FORMATS, Source, TorchSession
+from ftx_plugins.export.variants import FORMATS, Source
 from ftx_plugins.export.workshop import Workshop
+from ftx_plugins.quantize.calibration import load_recipe
 from ftx_plugins.quantize.recipe import Recipe
+from ftx_plugins.quantize.torch_session import TorchSession
 from ftx_serving.encoder import TextEncoder
 
 Inputs = Mapping[str, Artifact]
@@ -30,6 +34,10 @@ def run_onnx(config: OnnxConfig, inputs: Inputs, context: Context) -> dict[str, 
     return _export(config, ("onnx",), inputs, context)
 
 
+def run_openvino(config: OpenvinoConfig, inputs: Inputs, context: Context) -> dict[str, Any]:
+    return _export(config, ("openvino",), inputs, context)
+
+
 def run_torchscript(config: TorchscriptConfig, inputs: Inputs, context: Context) -> dict[str, Any]:
     return _export(config, ("torchscript",), inputs, context)
 
@@ -38,7 +46,8 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
     """Make the variants; those of other formats in the bundle before it, if that is of the same model, are kept."""
     model, data = inputs["model"], inputs["data"]
     loaded = load_checkpoint(model.path, trust_remote_code=context.model.trust_remote_code)
-    recipe = Recipe.from_dict(model.meta["recipe"]) if model.meta.get("recipe") else None
+    recipe = load_recipe(model)
+    _say_what_is_not_reached(recipe, formats, context)
     rows = read_rows(data)
     contract = contract_of(loaded, task=model.meta.get("task", context.model.task), pair=rows[0].pair is not None)
     encoder = TextEncoder(backend_tokenizer(loaded), contract)
@@ -51,7 +60,7 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
     draft = _earlier_bundle(inputs, formats, context)
     if draft is None:
         draft = Draft.start(context.out, loaded, encoder, spread_by_length(rows, lengths, config.golden_texts))
-    workshop = Workshop(draft, cases, context, total=len(formats) * (1 if recipe is None else 2))
+    workshop = Workshop(draft, cases, context, total=_planned(config, recipe, formats))
     for name in formats:
         FORMATS[name](workshop, Source(loaded, recipe, reference, config))
     draft.finish(
@@ -61,6 +70,26 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
         base=model.meta.get("base"),
     )
     return {"variants": workshop.metrics}
+
+
+def _planned(config: ExportConfig, recipe: Recipe | None, formats: Sequence[str]) -> int:
+    """How many variants there will be."""
+    lowered = {name for name in formats if recipe is not None and name in recipe.reaches}
+    for_cuda = "onnx" in formats and isinstance(config, OnnxConfig) and config.target == "cuda"
+    cast_already = recipe is not None and recipe.precision == "fp16" and "onnx" in lowered
+    return len(formats) + len(lowered) + int(for_cuda and not cast_already)
+
+
+def _say_what_is_not_reached(recipe: Recipe | None, formats: Sequence[str], context: Context) -> None:
+    if recipe is None:
+        return
+    what = f"{recipe.scheme} {recipe.precision}"
+    for name in formats:
+        if name not in recipe.reaches:
+            context.log(f"{name} gets fp32 alone: a {what} recipe cannot be carried out for it")
+    if "openvino" in recipe.reaches and "openvino" not in formats and find_spec("openvino"):
+        also = json.dumps(["openvino", *formats])
+        context.log(f"OpenVINO is installed and can run this {what} recipe: --set 'export.formats={also}'")
 
 
 def _earlier_bundle(inputs: Inputs, formats: Sequence[str], context: Context) -> Draft | None:

@@ -71,14 +71,16 @@ class Workshop:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         blueprint.write(folder / blueprint.file)
-        session = blueprint.open(folder, {"file": blueprint.file})
+        session = blueprint.open(folder, {"file": blueprint.file, "precision": blueprint.precision})
         outputs = parity.run_cases(session, self.cases)
         measured = parity.check(blueprint.name, outputs, expected, against, tolerance)
         if exactly is not None:
             same = Tolerance(parity.FP32_TOLERANCE)
             traced = parity.check(blueprint.name, outputs, exactly, "the torch module that was traced", same)
             measured["max_difference_from_traced"] = traced["max_difference"]
-        variant = self.draft.add(_without_files(blueprint, tolerance, measured), sorted(folder.iterdir()), session)
+        measured |= parity.against_alone(session, self.cases, outputs)
+        variant = self._without_files(blueprint, tolerance, measured)
+        variant = self.draft.add(variant, sorted(folder.iterdir()), session)
         self._report(variant, time.perf_counter() - started)
         return variant, outputs
 
@@ -95,18 +97,24 @@ class Workshop:
             f"{variant.parity['max_difference']:.2g} from {variant.parity['against']}"
         )
 
-
-def _without_files(blueprint: Blueprint, tolerance: Tolerance, measured: dict[str, Any]) -> Variant:
-    return Variant(
-        name=blueprint.name,
-        format=blueprint.format,
-        precision=blueprint.precision,
-        runtime=blueprint.runtime,
-        file=blueprint.file,
-        files=(),
-        size_bytes=0,
-        devices=blueprint.devices,
-        batch_invariant=blueprint.batch_invariant,
-        tolerance=tolerance.to_dict(),
-        parity=measured,
-    )
+    def _without_files(self, blueprint: Blueprint, tolerance: Tolerance, measured: dict[str, Any]) -> Variant:
+        """The variant before its files are in the bundle. One that says that it is batch-invariant has shown it."""
+        invariant = blueprint.batch_invariant and not measured["batch_flips"]
+        if blueprint.batch_invariant and not invariant:
+            self.context.warn(
+                f"{blueprint.name}: {measured['batch_flips']:.1%} of the texts have another label in a batch than "
+                "alone, so each is sent alone"
+            )
+        return Variant(
+            name=blueprint.name,
+            format=blueprint.format,
+            precision=blueprint.precision,
+            runtime=blueprint.runtime,
+            file=blueprint.file,
+            files=(),
+            size_bytes=0,
+            devices=blueprint.devices,
+            batch_invariant=invariant,
+            tolerance=tolerance.to_dict(),
+            parity=measured,
+        )

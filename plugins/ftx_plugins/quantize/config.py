@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import platform
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ftx.machine import processor
 from ftx.settings import StepConfig
-from ftx_plugins.quantize.recipe import Recipe
+from ftx_plugins.quantize.recipe import Calibration, Recipe
 
 INT8_DOT_PRODUCT = ("avx512_vnni", "avx_vnni", "amx_int8")
+BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+X86 = ("x86_64", "amd64", "i686")
 
 
-class DynamicConfig(StepConfig):
-    """int8 weights; activations are quantized at each call."""
+class Int8Config(StepConfig):
+    """What every int8 scheme has."""
 
-    weights: Literal["int8"] = Field(default="int8", description="type of the quantized weights; activations: uint8")
+    weights: Literal["int8"] = Field(default="int8", description="type of the quantized weights")
     per_channel: bool = Field(default=True, description="a scale for each output channel, not one a weight")
     embeddings: bool = Field(
         default=False, description="quantize embeddings too (uint8, one scale each): smaller files, some accuracy"
@@ -31,16 +33,84 @@ class DynamicConfig(StepConfig):
         description="patterns of module names that stay in fp32, each with all below it, such as classifier or *.query",
     )
 
+
+class DynamicConfig(Int8Config):
+    """int8 weights; activations, in uint8, are quantized at each call."""
+
     def recipe(self) -> Recipe:
         """The recipe that these settings mean on this machine."""
-        reduce_range = needs_reduced_range() if self.reduce_range == "auto" else self.reduce_range
         return Recipe(
             weights=self.weights,
             per_channel=self.per_channel,
             embeddings=self.embeddings,
-            reduce_range=reduce_range,
+            reduce_range=needs_reduced_range() if self.reduce_range == "auto" else self.reduce_range,
             exclude=self.exclude,
         )
+
+
+class StaticConfig(Int8Config):
+    """int8 weights, and inputs of linear layers with ranges found by calibration."""
+
+    activations: Literal["auto", "uint8", "int8"] = Field(
+        default="auto",
+        description="type of the linear layers' inputs; auto: uint8 on x86, int8 (symmetric) on Arm, the faster there",
+    )
+    calibration: Calibration | Literal["auto"] = Field(
+        default="auto",
+        description="how a range is chosen from what was seen; auto: the one nearest to fp32 on validation rows, by KL",
+    )
+    percentile: float = Field(
+        default=99.999, gt=50, lt=100, description="share (%) of the values seen that the method percentile keeps"
+    )
+    smooth: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="strength (0 to 1) of moving the channels' spread from inputs to weights; auto: nearest to fp32",
+    )
+    calibration_rows: int = Field(
+        default=256, ge=1, le=65536, description="rows of the training split to calibrate on, a stratified sample"
+    )
+    choice_rows: int = Field(
+        default=256, ge=1, le=65536, description="rows of the validation split on which what is auto is chosen"
+    )
+
+    def recipe(self) -> Recipe:
+        """The recipe that these settings mean on this machine, not calibrated yet."""
+        activations = self.activations
+        if activations == "auto":
+            activations = "uint8" if platform.machine().lower() in X86 else "int8"
+        return Recipe(
+            scheme="static",
+            activations=activations,
+            weights=self.weights,
+            per_channel=self.per_channel,
+            embeddings=self.embeddings,
+            reduce_range=needs_reduced_range() if self.reduce_range == "auto" else self.reduce_range,
+            exclude=self.exclude,
+        )
+
+
+class AutoConfig(StaticConfig):
+    """Static int8 that leaves in fp32 what it must."""
+
+    flip_rate: float = Field(
+        default=0.01, ge=0, le=1, description="share of held-out rows whose label may change, at most"
+    )
+    accuracy_drop: float = Field(
+        default=0.005, ge=0, le=1, description="accuracy that may be lost on held-out rows, absolute, at most"
+    )
+    held_out_rows: int = Field(
+        default=1000,
+        ge=1,
+        le=65536,
+        description="rows of the validation split, beside choice_rows, to hold it against",
+    )
+    sensitivity_rows: int = Field(
+        default=128, ge=1, le=65536, description="calibration rows on which each layer's sensitivity is measured"
+    )
+
+
+class CastConfig(StepConfig):
+    """A float type of 16 bits for the whole model."""
 
 
 def needs_reduced_range() -> bool:
@@ -48,7 +118,14 @@ def needs_reduced_range() -> bool:
 
     Source: ONNX Runtime, "Quantize ONNX models", on U8S8 and saturation of VPMADDUBSW.
     """
-    if platform.machine().lower() not in {"x86_64", "amd64", "i686"}:
-        return False
-    features = processor().rpartition("[")[2].rstrip("]").split()
-    return not any(feature in features for feature in INT8_DOT_PRODUCT)
+    return platform.machine().lower() in X86 and not _has_any(INT8_DOT_PRODUCT)
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies in bf16."""
+    return _has_any(BF16)
+
+
+def _has_any(features: tuple[str, ...]) -> bool:
+    present = processor().rpartition("[")[2].rstrip("]").split()
+    return any(feature in present for feature in features)

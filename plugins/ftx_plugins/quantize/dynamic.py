@@ -13,6 +13,7 @@ from ftx_plugins.export.files import carry_over
 from ftx_plugins.export.lower import lower_bundle
 from ftx_plugins.quantize import torch_dynamic
 from ftx_plugins.quantize.config import DynamicConfig
+from ftx_plugins.quantize.deciding import refuse_quantized
 from ftx_plugins.quantize.recipe import Recipe
 
 MEBIBYTE = 2**20
@@ -22,12 +23,7 @@ WORST = 3
 def run(config: DynamicConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
     """Decide on a checkpoint, or lower on a bundle. `FtxError` where the model has a recipe already."""
     model = inputs["model"]
-    if model.meta.get("recipe"):
-        raise FtxError(
-            f"this {model.kind} is quantized already: it has a {model.meta['recipe'].get('scheme')} recipe",
-            "quantize once: leave one of the quantize steps out",
-            "or start from the model before it",
-        )
+    refuse_quantized(model)
     recipe = config.recipe()
     if isinstance(model, Bundle):
         return lower_bundle(model, recipe, context)
@@ -38,7 +34,7 @@ def _decide(model: Artifact, recipe: Recipe, context: Context) -> dict[str, Any]
     loaded = load_checkpoint(model.path, trust_remote_code=context.model.trust_remote_code)
     layers = torch_dynamic.measure(loaded.model, recipe)
     if not layers:
-        raise FtxError("the recipe quantizes no layer of this model", "leave fewer out: [quantize.dynamic] exclude")
+        raise FtxError("the recipe quantizes no layer of this model", "leave fewer out: [quantize] exclude")
     carry_over(model.path, context.out, [name for name in model.manifest.files if name != MANIFEST])
     context.describe(**{**model.meta, "recipe": recipe.to_dict()})
 

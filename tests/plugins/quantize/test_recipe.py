@@ -31,8 +31,8 @@ def loaded(tiny_classifier: Path) -> LoadedCheckpoint:
 def test_a_recipe_survives_the_manifest() -> None:
     recipe = Recipe(embeddings=True, exclude=("classifier",))
     assert Recipe.from_dict(recipe.to_dict()) == recipe
-    with pytest.raises(FtxError, match="scheme 'static'"):
-        Recipe.from_dict({"scheme": "static"})
+    with pytest.raises(FtxError, match="scheme 'ternary'"):
+        Recipe.from_dict({"scheme": "ternary"})
 
 
 @pytest.mark.parametrize(

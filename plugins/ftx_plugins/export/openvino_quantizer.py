@@ -1,0 +1,80 @@
+"""A recipe carried out on OpenVINO's IR.
+
+NNCF is not used: it calibrates anew, so that its numbers would be others than those of the simulation and of ONNX. Its
+bias correction and its quantized products of attention bought nothing on a fine-tuned MiniLM (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from openvino import opset13 as ops
+
+from ftx.errors import FtxError
+from ftx_plugins.export.onnx_quantizer import module_of
+from ftx_plugins.export.openvino_exporter import embedding_nodes, linear_nodes, save_ir, weight_of
+from ftx_plugins.quantize.levels import embedding_levels, input_levels, weight_levels
+from ftx_plugins.quantize.recipe import LayerInput, Recipe
+
+
+def quantize_openvino(source: Path, target: Path, recipe: Recipe) -> int:
+    """Carry out the static `recipe` on the fp32 IR `source`, and write `target`; returns the number of layers."""
+    program = ov.Core().read_model(source)
+    linear = linear_nodes(program)
+    embeddings = embedding_nodes(program)
+    reached = [*linear, *(embeddings if recipe.embeddings else ())]
+    included = set(recipe.included(dict.fromkeys(map(module_of, reached))))
+    chosen = {name: node for name, node in linear.items() if module_of(name) in included}
+    tables = {name: node for name, node in embeddings.items() if recipe.embeddings and module_of(name) in included}
+    if not chosen and not tables:
+        raise FtxError("the recipe quantizes no layer of this model", "leave fewer out: [quantize] exclude")
+    shared: dict[tuple[str, int, float, float, bytes], ov.Output] = {}
+    for name, node in chosen.items():
+        layer = recipe.input_of(module_of(name))
+        levels, scales = weight_levels(weight_of(node), layer, recipe)
+        node.input(0).replace_source_output(_quantized_input(node.input_value(0), layer, recipe, shared))
+        node.input(1).replace_source_output(_scaled(ops.constant(levels), scales[:, None]))
+    for node in tables.values():
+        levels, found = embedding_levels(weight_of(node))
+        node.input(0).replace_source_output(_scaled(ops.constant(levels), found.scale, np.float32(found.zero_point)))
+    program.validate_nodes_and_infer_types()
+    save_ir(program, target, [*linear, *embeddings])
+    return len(chosen) + len(tables)
+
+
+def cast_openvino(source: Path, target: Path) -> None:
+    """The fp32 IR `source` with its weights in fp16, half the size; the runtime computes in bf16."""
+    program = ov.Core().read_model(source)
+    save_ir(program, target, [*linear_nodes(program), *embedding_nodes(program)], half=True)
+
+
+def _quantized_input(
+    source: ov.Output, layer: LayerInput, recipe: Recipe, shared: dict[tuple[str, int, float, float, bytes], ov.Output]
+) -> ov.Output:
+    """`source` through its levels; layers that share an input and its quantizer share the nodes."""
+    divisors = layer.divisors
+    owner = source.get_node().get_friendly_name()
+    key = (owner, source.get_index(), layer.low, layer.high, b"" if divisors is None else divisors.tobytes())
+    if key not in shared:
+        divided = source if divisors is None else ops.multiply(source, _row(1 / divisors, source)).output(0)
+        found = input_levels(layer, recipe)
+        low, high = ops.constant(found.low), ops.constant(found.high)
+        levels = found.highest - found.lowest + 1
+        shared[key] = ops.fake_quantize(divided, low, high, low, high, levels).output(0)
+    return shared[key]
+
+
+def _row(values: np.ndarray, source: ov.Output) -> ov.Node:
+    """`values` in the rank of `source`, along its last axis."""
+    rank = source.get_partial_shape().rank.get_length()
+    return ops.constant(values.reshape((1,) * (rank - 1) + (-1,)))
+
+
+def _scaled(levels: ov.Node, scale: np.ndarray | np.float32, zero: np.float32 | None = None) -> ov.Output:
+    """(levels - zero) · scale: what OpenVINO takes for a weight kept in int8."""
+    values = ops.convert(levels, "f32")
+    if zero is not None:
+        values = ops.subtract(values, ops.constant(zero))
+    return ops.multiply(values, ops.constant(scale)).output(0)

@@ -1,0 +1,123 @@
+"""Rows that a recipe is calibrated on, chosen by and held against, and a model's logits on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ftx.artifacts import Artifact
+from ftx.errors import FtxError
+from ftx.step import Context
+from ftx_plugins.data.splits import SplitRows, load_rows
+from ftx_serving.encoder import Feed, TextEncoder
+from ftx_serving.runtimes import Session
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Encoded rows, and for each its label as an index into the model's labels, int64 of shape (rows,)."""
+
+    encoder: TextEncoder
+    encodings: Sequence[Any]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.encodings)
+
+    def first(self, count: int) -> Sample:
+        return Sample(self.encoder, self.encodings[:count], self.labels[:count])
+
+    def feeds(self) -> list[Feed]:
+        """Batches of rows of one length each: nothing is padded."""
+        by_length: dict[int, list[Any]] = {}
+        for encoding in self.encodings:
+            by_length.setdefault(len(encoding), []).append(encoding)
+        return [
+            self.encoder.feed(rows[start : start + BATCH])
+            for _, rows in sorted(by_length.items())
+            for start in range(0, len(rows), BATCH)
+        ]
+
+    def logits(self, session: Session) -> np.ndarray:
+        """Logits, float32 of shape (rows, classes), in batches of like length."""
+        order = sorted(range(len(self.encodings)), key=lambda row: len(self.encodings[row]))
+        found = np.zeros((len(order), len(self.encoder.contract.labels)), np.float32)
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            found[rows] = session(**self.encoder.feed([self.encodings[row] for row in rows]))
+        return found
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Three samples that share no row."""
+
+    calibration: Sample
+    """Of the training split, stratified; in random order, so that its first rows are a fair sample too."""
+    choice: Sample
+    """Of the validation split."""
+    held_out: Sample
+    """Of the validation split; may be empty."""
+
+
+def read_samples(
+    data: Artifact, encoder: TextEncoder, context: Context, *, calibration: int, choice: int, held_out: int = 0
+) -> Samples:
+    """That many rows of each, drawn by the context's seed; fewer, with a warning, where the data has fewer.
+
+    The choice takes at most half of the validation split where rows are to be held out too. Raises `FtxError` where
+    there are no rows, or labels that the model does not have.
+    """
+    train = _read(data, "train", calibration, context.seed)
+    if len(train.texts) < calibration:
+        context.warn(f"the training split has {len(train.texts)} rows, and all of them calibrate, not {calibration}")
+    validation = _read(data, "validation", choice + held_out, context.seed)
+    count = len(validation.texts)
+    first = max(1, min(choice, count // 2)) if held_out else choice
+    if count < choice + held_out:
+        rest = f" and {count - first} to hold the recipe against" if held_out else ""
+        context.warn(f"the validation split has {count} rows: {min(first, count)} to choose by{rest}")
+    everything = [_encode(rows, encoder, data.meta.get("labels", ()), context.seed) for rows in (train, validation)]
+    chosen = everything[1].first(first)
+    rest_of_it = Sample(encoder, everything[1].encodings[first:], everything[1].labels[first:])
+    return Samples(everything[0], chosen, rest_of_it)
+
+
+def divergence(expected: np.ndarray, logits: np.ndarray) -> float:
+    """KL divergence of the probabilities that `logits` give from those of `expected`, the mean over rows, in nats."""
+    before, after = log_softmax(expected), log_softmax(logits)
+    return float((np.exp(before) * (before - after)).sum(axis=1).mean())
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def _read(data: Artifact, split: str, count: int, seed: int) -> SplitRows:
+    rows = load_rows(data, split, max_rows=count, seed=seed)
+    if not rows.texts:
+        raise FtxError(
+            f"the data set has no {split} rows, and a static recipe is made of them",
+            "see what became of them: ftx show latest:data",
+            "or quantize without data: ftx run quantize:dynamic",
+        )
+    return rows
+
+
+def _encode(rows: SplitRows, encoder: TextEncoder, names: Sequence[str], seed: int) -> Sample:
+    labels = encoder.contract.labels
+    if unknown := sorted(set(names) - set(labels)):
+        raise FtxError(
+            f"the model does not know the label {unknown[0]} of the data; it has: {', '.join(labels)}",
+            "quantize with the data that the model was trained on",
+        )
+    order = np.random.default_rng(seed).permutation(len(rows.texts))
+    pairs = None if rows.pairs is None else [rows.pairs[place] for place in order]
+    places = np.array([labels.index(name) for name in names], np.int64)
+    return Sample(encoder, encoder.encode([rows.texts[place] for place in order], pairs), places[rows.labels[order]])

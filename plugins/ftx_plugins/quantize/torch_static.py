@@ -1,0 +1,47 @@
+"""A static recipe simulated in torch: the same levels as at export, in floats."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from ftx_plugins.quantize.levels import input_levels, weight_levels
+from ftx_plugins.quantize.recipe import LayerInput, Recipe
+from ftx_plugins.quantize.torch_dynamic import QuantizedEmbedding, layer_names
+
+
+class StaticLinear(nn.Module):
+    """A linear layer whose input and weight take the values of their int8 levels alone."""
+
+    weight: torch.Tensor
+
+    def __init__(self, linear: nn.Linear, layer: LayerInput, recipe: Recipe) -> None:
+        super().__init__()
+        self.levels = input_levels(layer, recipe)
+        levels, scales = weight_levels(linear.weight.detach().numpy(), layer, recipe)
+        self.register_buffer("weight", torch.from_numpy(levels * scales[:, None]))
+        self.bias = linear.bias
+        self.inverse = None if layer.divisors is None else torch.from_numpy(1 / layer.divisors)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.inverse is not None:
+            inputs = inputs * self.inverse
+        quantized = torch.fake_quantize_per_tensor_affine(
+            inputs, float(self.levels.scale), self.levels.zero_point, self.levels.lowest, self.levels.highest
+        )
+        return nn.functional.linear(quantized, self.weight, self.bias)
+
+
+def quantize(model: Any, recipe: Recipe) -> Any:
+    """A copy of `model`, on the processor and in evaluation mode, with the recipe's layers quantized."""
+    names = layer_names(model, recipe)
+    quantized = copy.deepcopy(model).cpu().eval()
+    for name in names:
+        module = quantized.get_submodule(name)
+        linear = isinstance(module, nn.Linear)
+        replacement = StaticLinear(module, recipe.input_of(name), recipe) if linear else QuantizedEmbedding(module)
+        quantized.set_submodule(name, replacement)
+    return quantized
