@@ -1,7 +1,7 @@
 """The families of encoders that can be pruned, and where each keeps its linear layers.
 
-Every family here splits heads with a view of (…, -1, head size): the sizes of its linear layers alone say how many heads
-there are. Light: the hooks import it.
+Every family here splits heads with a view of (…, -1, head size): the sizes of its linear layers alone say how many
+heads there are. Light: the hooks import it.
 """
 
 from __future__ import annotations

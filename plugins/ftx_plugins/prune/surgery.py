@@ -53,8 +53,8 @@ def settle(anatomy: Anatomy) -> None:
 
 
 def columns_of(units: Sequence[int], size: int, device: torch.device) -> torch.Tensor:
-    """The columns of the output projection that belong to `units` of `size` columns each; int64, shape (units · size,)."""
-    starts = torch.as_tensor(list(units), device=device) * size
+    """The columns of the output projection of `units` of `size` columns each; int64, shape (units · size,)."""
+    starts = torch.tensor(list(units), dtype=torch.int64, device=device) * size
     return (starts[:, None] + torch.arange(size, device=device)).reshape(-1)
 
 
