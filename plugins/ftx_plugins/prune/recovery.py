@@ -149,7 +149,7 @@ class _Distiller:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.context.device, torch.bfloat16, enabled=self.precision == "bf16")

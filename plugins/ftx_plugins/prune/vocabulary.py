@@ -53,8 +53,8 @@ def run(config: VocabularyConfig, inputs: Mapping[str, Artifact], context: Conte
     unknown = metrics["unknown_rate"]
     context.log(
         f"{len(kept)} of {metrics['tokens']['before']} tokens, {metrics['parameters_share']:.0%} of the parameters; "
-        f"of the validation rows, {metrics['changed_rows']:.2%} have other tokens now, and {unknown['after']:.3%} of the tokens "
-        f"are unknown (before: {unknown['before']:.3%})"
+        f"{metrics['changed_rows']:.2%} of the validation rows have other tokens now, and {unknown['after']:.3%} "
+        f"of their tokens are unknown (before: {unknown['before']:.3%})"
     )
     return metrics
 
