@@ -36,7 +36,7 @@ class StructuredConfig(RecoveryConfig):
         default=None,
         gt=0,
         lt=1,
-        description="share of the encoder's latency to keep, measured in torch on this machine; instead of flops",
+        description="share of the encoder's time to keep, in torch on this machine, in batches; instead of flops",
     )
     rounds: int = Field(default=4, ge=1, le=100, description="rounds in which the target is reached")
     ffn_multiple: int = Field(default=32, ge=1, le=4096, description="neurons; FFN widths are multiples of it")

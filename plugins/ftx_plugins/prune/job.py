@@ -12,7 +12,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from ftx import Artifact, Context, FtxError
-from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, read_model, save_checkpoint
+from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, read_model, save_checkpoint
 from ftx_plugins.prune.anatomy import Anatomy, dissect
 from ftx_plugins.prune.calibration import Calibration, accuracy_on, read_calibration
 from ftx_plugins.prune.config import RecoveryConfig
@@ -46,7 +46,8 @@ class Job:
         folder = self.context.work / stage
         draft = self.context.work / f"{stage}.tmp"
         shutil.rmtree(draft, ignore_errors=True)
-        self.loaded.model.save_pretrained(draft)
+        with quiet_transformers():
+            self.loaded.model.save_pretrained(draft)
         (draft / "facts.json").write_text(json.dumps({"layers": self.layers, **facts}), encoding="utf-8")
         draft.rename(folder)
 
@@ -123,7 +124,8 @@ def save(loaded: LoadedCheckpoint, source: Artifact, context: Context) -> None:
     tokenizer = AutoTokenizer.from_pretrained(
         source.path, local_files_only=True, trust_remote_code=context.model.trust_remote_code
     )
-    save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
+    with quiet_transformers():
+        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
     context.describe(**source.meta)
 
 

@@ -98,7 +98,11 @@ class _Distiller:
         self.config = config
         self.context = context
         self.folder = context.work / "recovery"
-        has_bf16 = torch.cuda.is_bf16_supported(False) if context.device == "cuda" else processor_has_bf16()
+        has_bf16 = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if context.device == "cuda"
+            else processor_has_bf16()
+        )
         self.precision = "bf16" if has_bf16 else "fp32"
         tokenizer = student.tokenizer
         multiple = 8 if has_bf16 else 1
@@ -138,9 +142,10 @@ class _Distiller:
                 wanted = self.teacher(**batch, output_hidden_states=True)
             reached = self.model(**batch, output_hidden_states=True)
         loss = distance(reached, wanted, self.layers, labels, batch["attention_mask"].bool())
-        if not torch.isfinite(loss):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise FtxError(
-                f"the recovery diverged: its loss is {float(loss)}",
+                f"the recovery diverged: its loss is {value}",
                 f"lower prune.learning_rate (it is {self.config.learning_rate:g})",
                 code=ExitCode.STEP_FAILED,
             )
@@ -149,7 +154,7 @@ class _Distiller:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        return float(loss.detach())
+        return value
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.context.device, torch.bfloat16, enabled=self.precision == "bf16")

@@ -148,7 +148,10 @@ def choose_units(
         taken.append(value.argmin(axis=0))
         best = value.min(axis=0)
     if not np.isfinite(best[CELLS]):
-        return None
+        # Rounded up, the cheapest choice may seem not to fit although it does.
+        cheapest = [min(units, key=lambda count: cost[count]) for units, cost in zip(options, costs, strict=True)]
+        total = sum(cost[count] for count, cost in zip(cheapest, costs, strict=True))
+        return cheapest if total <= budget * (1 + 1e-9) else None
     result = []
     left = CELLS
     for units, cost, choice in reversed(list(zip(options, costs, taken, strict=True))):

@@ -32,12 +32,8 @@ def run(config: StructuredConfig, inputs: Mapping[str, Artifact], context: Conte
     whole = _total(job, costs)
     target = config.flops if config.latency is None else config.latency
     _check_target(costs, whole, target, config)
-    rounds: list[dict[str, Any]] = []
-    for place in range(config.rounds):
-        if facts := _resume(job, place, config.rounds):
-            rounds = facts["rounds"]
-        if len(rounds) > place:
-            continue
+    rounds = _resume(job, config.rounds)
+    for place in range(len(rounds), config.rounds):
         share = target ** ((place + 1) / config.rounds)
         _prune(job, costs, whole * share, place)
         rounds.append(_describe(job, _total(job, costs) / whole))
@@ -47,11 +43,12 @@ def run(config: StructuredConfig, inputs: Mapping[str, Artifact], context: Conte
     return job.finish(rounds=rounds, **measured)
 
 
-def _resume(job: Job, place: int, rounds: int) -> dict[str, Any] | None:
-    """Take up the last round that a killed run has completed; asked once, in front of the first."""
-    if place:
-        return None
-    return next((facts for done in range(rounds, 0, -1) if (facts := job.restore(f"round-{done}"))), None)
+def _resume(job: Job, rounds: int) -> list[dict[str, Any]]:
+    """Take up the last round that a killed run has completed; returns what it and those before it came to."""
+    for done in range(rounds, 0, -1):
+        if facts := job.restore(f"round-{done}"):
+            return list(facts["rounds"])
+    return []
 
 
 def _prune(job: Job, costs: Costs, budget: float, place: int) -> None:

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 
 from ftx import Artifact, Context, FtxError
 from ftx.errors import ExitCode
-from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, save_checkpoint
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.prune.config import VocabularyConfig
 from ftx_plugins.prune.job import open_model
@@ -134,7 +134,8 @@ def _save(loaded: LoadedCheckpoint, source: Artifact, after: Tokenizer, context:
         source.path, local_files_only=True, trust_remote_code=context.model.trust_remote_code
     )
     tokenizer._tokenizer = after
-    save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
+    with quiet_transformers():
+        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
 
 
 def _check_saved(after: Tokenizer, context: Context) -> None:

@@ -141,3 +141,4 @@ def test_the_knapsack_finds_the_best_choice() -> None:
     ]
     assert sum(loss[count] for loss, count in zip(losses, chosen, strict=True)) == pytest.approx(min(feasible))
     assert choose_units(options, losses, costs, 0.01) is None
+    assert choose_units(options, losses, costs, sum(min(cost.values()) for cost in costs)) == [1, 32, 1]
