@@ -61,3 +61,11 @@ def test_an_uneven_model_is_trained_further(
     assert (anatomy.heads(), anatomy.widths()) == ([1, 2], [24, 40])
     before = load_checkpoint(uneven).model.state_dict()
     assert not torch.equal(trained.state_dict()["classifier.weight"], before["classifier.weight"])
+
+
+def test_onnx_fusions_know_uneven_heads(uneven: Path, tiny_dataset: Artifact, make_context: Callable[..., Any]) -> None:
+    context = make_context("export:onnx")
+    run_bundle(
+        BundleConfig(fuse=True, formats=("onnx",)), {"model": as_checkpoint(uneven), "data": tiny_dataset}, context
+    )
+    assert context.meta["variants"][0]["parity"]["max_difference"] < 1e-5
