@@ -22,8 +22,10 @@ class Removed:
 
 
 def collect(store: Store, keep: int, *, dry_run: bool = False) -> list[Removed]:
-    """Remove what the last `keep` runs neither made nor can resume from. What is locked is in use, and stays."""
-    kept_keys = {step["key"] for run in islice(list_runs(store), keep) for step in run.steps}
+    """Remove what the last `keep` runs neither made nor can resume from. What a run is using now stays."""
+    runs = list(list_runs(store))
+    going_on = [run for run in runs[keep:] if run.status == "running"]
+    kept_keys = {step["key"] for run in [*runs[:keep], *going_on] for step in run.steps}
     kept = {record.digest for record in store.records() if record.key in kept_keys}
     removed: list[Removed] = []
     for record in list(store.records()):

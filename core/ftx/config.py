@@ -164,8 +164,10 @@ def input_paths(kind: type[StepConfig]) -> Iterator[tuple[str, InputPath]]:
 def unknown_name(name: str, known: Iterable[str], where: str = "") -> Problem:
     """The problem of a name that is not known, with the nearest that is."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     prefix = f"{where}." if where else ""
+    if name in names:
+        return Problem(f"{prefix}{name} is a table, not a value", "", (f"set one of its keys: {prefix}{name}.KEY",))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"did you mean {prefix}{near[0]}?" if near else f"known: {', '.join(names)}"
     show = (
         f"see what there is: ftx steps show {where.replace('.', ':')}"
@@ -195,9 +197,8 @@ def _problem(
         return Problem(f"{dotted} is not set", "", (f"set it: --set {dotted}=…, or in {DEFAULT_FILE}",))
     field = kind.model_fields.get(location[0]) if location else None
     hints = (f"{dotted} is: {field.description}",) if field and field.description else ()
-    return Problem(
-        f"{dotted} = {details['input']!r}{origin}: {details['msg'][0].lower()}{details['msg'][1:]}", "", hints
-    )
+    said = details["msg"].removeprefix("Value error, ")
+    return Problem(f"{dotted} = {details['input']!r}{origin}: {said[0].lower()}{said[1:]}", "", hints)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Every error that a user may see, and the exit codes.
 
     FtxError            code, message, hints
-    └── PlanError       every problem of a plan at once; exit code 2
+    ├── PlanError       every problem of a plan at once; exit code 2
+    └── Bug             what nobody foresaw; shown with its traceback; exit code 1
 
 An error ends with the next command to try: the last hint.
 """
@@ -38,6 +39,13 @@ class FtxError(Exception):
 
     def __str__(self) -> str:
         return "\n".join([self.message, *(f"  → {hint}" for hint in self.hints)])
+
+
+class Bug(FtxError):
+    """What nobody foresaw: an exception that is no `FtxError`, which is its cause."""
+
+    def __init__(self, message: str, *hints: str) -> None:
+        super().__init__(message, *hints, code=ExitCode.STEP_FAILED)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftx.artifacts import Artifact, Bundle, Checkpoint, Manifest
-from ftx.errors import ExitCode, FtxError
+from ftx.errors import Bug, ExitCode, FtxError
 from ftx.events import Events, Observers, RunLog
 from ftx.hashing import hash_folder
 from ftx.plan import SOURCE, Plan, PlannedStep, installed_version, step_key
@@ -111,7 +111,9 @@ class _Run:
                     record, artifact = self._make(planned, key, inputs)
                 else:
                     record, artifact = hit
-            self._finished(planned, record, artifact, cached=hit is not None, seconds=time.perf_counter() - started)
+                # Within the lock: until the run's record names it, nothing else keeps it from being collected.
+                seconds = time.perf_counter() - started
+                self._finished(planned, record, artifact, cached=hit is not None, seconds=seconds)
             self._check_budget(planned)
         except FtxError as error:
             if error.code != ExitCode.BUDGET:
@@ -121,7 +123,7 @@ class _Run:
         except Exception as bug:
             message = f"{planned.name} failed: {type(bug).__name__}: {bug}"
             self.events.emit("step_failed", step=planned.name, error=message)
-            raise FtxError(message, self._report_hint(planned), self._resume_hint(), code=ExitCode.STEP_FAILED) from bug
+            raise Bug(message, self._report_hint(planned), self._resume_hint()) from bug
 
     def _find_hit(self, planned: PlannedStep, key: str) -> tuple[KeyRecord, Artifact | None] | None:
         record = self.store.find(key) if planned.step.cached else None

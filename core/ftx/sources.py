@@ -17,6 +17,9 @@ HUB = "hub:"
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.py", "*.jinja")
 """The files of a model folder that can matter: weights, configuration, tokenizer, and code where that is allowed."""
 PICKLED_WEIGHTS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "*.tokenizer", "bpe.codes", "byte_maps.json")
+WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
+"""Tokenizers that are all code."""
 HEADS: Mapping[str, str] = {"text-classification": "ForSequenceClassification"}
 """Task -> how the names of architectures with a head for it end."""
 
@@ -81,12 +84,13 @@ def read_model_folder(path: Path, task: str) -> ModelFolder:
         raise FtxError(f"{path} is a file, not a model folder", "name the folder that holds config.json")
     if not (path / "config.json").is_file():
         raise FtxError(f"{path} is no model folder: it has no config.json", "name a folder that save_pretrained wrote")
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FtxError(f"{path / 'config.json'} is not JSON: {error}") from None
-    if not any(path.glob("*.safetensors")):
+    config = _read_config(path / "config.json")
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
         _refuse_missing_weights(path)
+    for file in weights:
+        _check_weights(file)
+    _require_vocabulary(path)
     suffix = HEADS.get(task, "")
     heads = config.get("architectures") or []
     return ModelFolder(path, config, bool(suffix) and any(name.endswith(suffix) for name in heads))
@@ -102,6 +106,51 @@ def _refuse_missing_weights(path: Path) -> None:
         f"python -c \"from transformers import AutoModel; AutoModel.from_pretrained('{path}')"
         f".save_pretrained('{path}-safetensors')\", copy the tokenizer's files over, and name that folder",
     )
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    hint = "get the file again, from where the model came from"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FtxError(f"{path} is not JSON: {error}", hint) from None
+    if not isinstance(config, dict) or not config.get("model_type"):
+        raise FtxError(f"{path} names no model_type, so it is no configuration of transformers", hint)
+    return config
+
+
+def _check_weights(file: Path) -> None:
+    """Raise `FtxError` for weights that are not whole, by their header alone.
+
+    A safetensors file is the header's length (8 bytes, little-endian), the header (JSON), and the data that it tells
+    of: https://github.com/huggingface/safetensors#format
+    """
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        start = opened.read(8)
+        if start == b"version ":
+            raise FtxError(f"{file} is a pointer of Git LFS, not the weights", "fetch them: git lfs pull")
+        length = int.from_bytes(start, "little")
+        header = opened.read(length) if length < size else b""
+    try:
+        tensors = {name: tensor for name, tensor in json.loads(header).items() if name != "__metadata__"}
+        end = 8 + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        raise FtxError(f"{file} is damaged: it has no header of safetensors", "download it again") from None
+    if end != size:
+        raise FtxError(f"{file} is damaged: it should have {end} bytes, and has {size}", "download it again")
+
+
+def _require_vocabulary(path: Path) -> None:
+    """Raise `FtxError` where no tokenizer is: transformers would make one that knows no word, and say nothing."""
+    if any(any(path.glob(pattern)) for pattern in VOCABULARIES):
+        return
+    config = path / "tokenizer_config.json"
+    if not config.is_file() or not any(name in config.read_text(encoding="utf-8") for name in WITHOUT_VOCABULARY):
+        raise FtxError(
+            f"{path} holds no tokenizer (no tokenizer.json, vocab.txt, *.model or the like)",
+            "copy the tokenizer's files into it, from where the model came from",
+        )
 
 
 def _model_files(path: Path) -> list[Path]:

@@ -31,6 +31,8 @@ from ftx.errors import ExitCode, FtxError
 from ftx.hashing import hash_file, hash_folder
 
 SCHEMA = 1
+NO_ROOM = 64 * 1024
+"""Free bytes below which an error while writing is put down to the disk."""
 
 
 @dataclass(frozen=True)
@@ -198,16 +200,18 @@ class Store:
         known = self._known_hashes()
         if stamp not in known:
             known[stamp] = hash_file(path).sha256
-            if self.root.is_dir():
-                write_atomically(self.root / "hashes.json", json.dumps(known, indent=0))
+            # What cannot be remembered is computed again: a full disk is reported by what must be written.
+            with contextlib.suppress(OSError):
+                if self.root.is_dir():
+                    write_atomically(self.root / "hashes.json", json.dumps(known, indent=0))
         return FileEntry(known[stamp], stat.st_size)
 
     def _known_hashes(self) -> dict[str, str]:
         try:
-            known: dict[str, str] = json.loads((self.root / "hashes.json").read_text(encoding="utf-8"))
+            known = json.loads((self.root / "hashes.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
-        return known
+        return known if isinstance(known, dict) else {}
 
     def _replace_if_corrupt(self, out: Path, target: Path) -> None:
         try:
@@ -239,11 +243,14 @@ class Store:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by one rename, its bytes on disk before."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -251,19 +258,36 @@ def disk_errors(root: Path) -> Iterator[None]:
     """Turn a full or unwritable disk into one clear error; what was published before stays whole."""
     try:
         yield
+    except FtxError:
+        raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise FtxError(
-                f"the disk of {root} is full",
-                "make room: ftx cache gc",
-                "then run the same command again: it goes on where it stopped",
-                code=ExitCode.STEP_FAILED,
-            ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise FtxError(
                 f"{error.filename or root} cannot be written", "put the store elsewhere: --set store=DIR"
             ) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or _is_full(root, error):
+            raise _disk_is_full(root) from error
         raise
+    except Exception as error:
+        # Libraries in other languages have errors of their own for this.
+        if _is_full(root, error):
+            raise _disk_is_full(root) from error
+        raise
+
+
+def _is_full(root: Path, error: Exception) -> bool:
+    text = str(error).lower()
+    if any(words in text for words in ("no space left", "os error 28", "disk quota")):
+        return True
+    return root.exists() and shutil.disk_usage(root).free < NO_ROOM
+
+
+def _disk_is_full(root: Path) -> FtxError:
+    return FtxError(
+        f"the disk of {root} is full",
+        "make room (ftx cache gc), then run the same command again",
+        code=ExitCode.STEP_FAILED,
+    )
 
 
 def _make_durable(folder: Path) -> None:

@@ -44,7 +44,8 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
             f"{folder} has no trained head for {type(model).__name__} (missing: {missing})",
             "train one first: ftx run train …",
         )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    with loading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
     return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer))
 
@@ -53,10 +54,10 @@ def read_model(folder: Path, config: Any = None, *, trust_remote_code: bool = Fa
     """The model in `folder` in fp32, and the names of weights that the folder lacks: those hold random numbers.
 
     `config` is used instead of the folder's own. Linear layers that pruning has cut are rebuilt in their sizes first,
-    so that loading stays strict: sizes that do not fit are an error of transformers, never new weights.
+    so that loading stays strict: sizes that do not fit are an error, never new weights.
     """
     options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    with quiet_transformers():
+    with loading(folder):
         config = config or AutoConfig.from_pretrained(folder, **options)
         auto = AutoModelForSequenceClassification
         shapes = getattr(config, SHAPES_FIELD, None)
@@ -83,7 +84,7 @@ def max_length_of(config: Any, tokenizer: Any) -> int:
     positions = getattr(config, "max_position_embeddings", None) or NO_LIMIT
     # RoBERTa counts positions from padding_idx + 1, so two of its embeddings are never used.
     if config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text"}:
-        positions -= (config.pad_token_id or 1) + 1
+        positions -= (1 if config.pad_token_id is None else config.pad_token_id) + 1
     own = tokenizer.model_max_length
     limit = min(int(own) if own and own < NO_LIMIT else NO_LIMIT, positions)
     return 512 if limit >= NO_LIMIT else limit
@@ -132,6 +133,26 @@ def compute_logits(
         if progress:
             progress(done, len(lengths))
     return logits
+
+
+@contextlib.contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """`quiet_transformers`, and one `FtxError` for whatever transformers raises over a folder that it cannot load."""
+    try:
+        with quiet_transformers():
+            yield
+    except (FtxError, MemoryError):
+        raise
+    except Exception as error:  # tokenizers and safetensors raise classes of their own, straight from Exception
+        reason = str(error).strip().partition("\n")[0]
+        reason = reason if " " in reason else f"{type(error).__name__} {reason}"
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights have other shapes than its config.json says"
+        raise FtxError(
+            f"{folder} cannot be loaded: {reason}",
+            "get the model again, whole, or name another: --set model.name=…",
+            "see all that transformers says: ftx --debug run …",
+        ) from error
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -147,9 +148,21 @@ def model_folder(tmp_path: Path) -> Path:
     """A model folder that nothing loads: a configuration, and a file in the place of weights."""
     folder = tmp_path / "project" / "encoder"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"architectures": ["BertModel"]}')
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "config.json").write_text('{"architectures": ["BertModel"], "model_type": "bert"}')
+    (folder / "vocab.txt").write_text("word")
+    write_weights(folder, "weights")
     return folder
+
+
+@pytest.fixture(name="write_weights")
+def _write_weights() -> Callable[[Path, str], None]:
+    return write_weights
+
+
+def write_weights(folder: Path, note: str) -> None:
+    """A whole safetensors file without tensors, but with a note."""
+    header = json.dumps({"__metadata__": {"note": note}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from ftx.artifacts import Manifest
+
 HEAVY = {"torch", "transformers", "datasets", "onnx", "onnxruntime", "sklearn", "pyarrow", "numpy", "tokenizers"}
 LOADED = """
 import sys
@@ -155,3 +157,32 @@ def test_doctor_describes_the_machine(ftx):
     assert facts["cores"] >= 1
     assert facts["packages"]["train"]["torch"]
     assert facts["processor"]
+
+
+def test_a_damaged_artifact_is_named_and_the_others_are_listed(ftx, tmp_path):
+    for name in ("damaged", "whole"):
+        (tmp_path / ".ftx" / "objects" / name).mkdir(parents=True)
+    manifest = Manifest(kind="dataset", files={}, created="2026-01-01")
+    (tmp_path / ".ftx" / "objects" / "whole" / "manifest.json").write_text(manifest.to_json())
+    ran = ftx("cache", "ls", "--json")
+    assert ran.returncode == 0
+    assert [artifact["digest"] for artifact in json.loads(ran.stdout)] == [manifest.digest]
+    assert "damaged holds no artifact" in ran.stderr
+
+
+def test_texts_that_are_no_utf8_are_one_clear_error(ftx, tmp_path):
+    (tmp_path / "texts.txt").write_bytes(b"fine\nbro\xffken\n")
+    ran = ftx("predict", "latest", "--file", "texts.txt", "--json")
+    assert ran.returncode == 2
+    assert "texts.txt is not UTF-8" in json.loads(ran.stdout)["error"]["message"]
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_bug_is_called_one_shown_with_its_traceback_and_is_json_too(ftx, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import ftx.runs\nftx.runs.list_runs = None\n")
+    ran = ftx("runs", "--json", PYTHONPATH=str(tmp_path))
+    assert ran.returncode == 1
+    assert "Traceback" in ran.stderr
+    error = json.loads(ran.stdout)["error"]
+    assert error["message"].startswith("TypeError")
+    assert "report it" in error["hints"][0]

@@ -9,7 +9,7 @@ from ftx.errors import FtxError
 from ftx.events import Events
 from ftx.planner import make_plan
 from ftx.runner import run_plan
-from ftx.runs import find_artifact
+from ftx.runs import find_artifact, list_runs
 from ftx.store import Store
 
 
@@ -38,6 +38,16 @@ def test_a_dry_run_collects_nothing(two_runs):
     store, old, new = two_runs
     assert collect(store, keep=0, dry_run=True)
     assert {old, new} <= set(store.digests())
+
+
+def test_what_a_run_is_using_now_stays_however_few_are_kept(two_runs):
+    store, old, new = two_runs
+    going_on = list(list_runs(store))[1]
+    going_on.status = "running"
+    going_on.save(store)
+    collect(store, keep=0)
+    assert store.verify(old)
+    assert new not in store.digests()
 
 
 def test_a_damaged_artifact_is_named_by_verify(two_runs):

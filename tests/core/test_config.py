@@ -66,6 +66,12 @@ def test_a_file_that_is_no_toml_is_an_error_that_names_the_line(tmp_path):
         load_config(path)
 
 
+def test_a_table_that_is_given_a_value_is_called_a_table(project, words_plugin):
+    with pytest.raises(PlanError, match="train is a table, not a value") as raised:
+        make_plan(["train"], project("", "train=3"), words_plugin)
+    assert raised.value.hints == ("set one of its keys: train.KEY",)
+
+
 def test_reserved_environment_variables_are_no_settings(project):
     config = project("", FTX_PLUGINS="a", FTX_CONFIG="b", FTX_SEED="7")
     assert config.values["seed"] == 7

@@ -6,7 +6,7 @@ from ftx.artifacts import Bundle, Checkpoint
 from ftx.errors import PlanError
 from ftx.planner import make_plan
 
-HEAD = '{"architectures": ["BertForSequenceClassification"]}'
+HEAD = '{"architectures": ["BertForSequenceClassification"], "model_type": "bert"}'
 
 
 def ids(plan):
@@ -161,6 +161,29 @@ def test_weights_in_pickle_are_refused_with_a_way_to_convert_them(project, words
 def test_a_folder_without_weights_is_refused(project, words_plugin, model_folder):
     (model_folder / "model.safetensors").unlink()
     assert "holds no weights" in problems(["train"], project(), words_plugin)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("model.safetensors", b"\x10\0\0\0\0\0\0\0{}", "is damaged"),
+        ("model.safetensors", b"", "is damaged"),
+        ("model.safetensors", b"\x02\0\0\0\0\0\0\0{}beyond", "should have 10 bytes, and has 16"),
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
+        ("config.json", b"[]", "names no model_type"),
+        ("config.json", b"{", "is not JSON"),
+    ],
+)
+def test_a_model_folder_with_a_broken_file_is_refused(project, words_plugin, model_folder, name, content, says):
+    (model_folder / name).write_bytes(content)
+    assert says in problems(["train"], project(), words_plugin)
+
+
+def test_a_model_folder_without_a_tokenizer_is_refused(project, words_plugin, model_folder):
+    (model_folder / "vocab.txt").unlink()
+    assert "holds no tokenizer" in problems(["train"], project(), words_plugin)
+    (model_folder / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
+    assert make_plan(["train"], project(), words_plugin)
 
 
 def test_a_required_plugin_that_is_missing_is_a_problem(project, words_plugin):

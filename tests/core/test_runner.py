@@ -62,9 +62,11 @@ def test_a_changed_setting_misses_its_step_and_what_depends_on_it(run, project):
     assert hits == {"data:words": True, "train:words": True, "quantize:words": False, "export:words": False}
 
 
-def test_a_changed_model_file_misses_what_reads_it_until_a_step_makes_the_same_again(run, project, model_folder):
+def test_a_changed_model_file_misses_what_reads_it_until_a_step_makes_the_same_again(
+    run, project, model_folder, write_weights
+):
     run(project())
-    (model_folder / "model.safetensors").write_bytes(b"other weights")
+    write_weights(model_folder, "other weights")
     hits = cached(run(project()))
     assert hits[:2] == [False, False]
     assert all(hits[2:])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -10,8 +11,8 @@ import pytest
 
 from ftx.artifacts import Manifest
 from ftx.errors import FtxError
-from ftx.hashing import hash_folder
-from ftx.store import CorruptArtifact, KeyRecord, Store
+from ftx.hashing import hash_file, hash_folder
+from ftx.store import CorruptArtifact, KeyRecord, Store, disk_errors, write_atomically
 
 
 @pytest.fixture
@@ -138,3 +139,53 @@ def test_the_hash_of_an_unchanged_file_is_remembered_and_of_a_changed_one_is_not
     monkeypatch.undo()
     path.write_text("two!")
     assert store.remembered_hash(path) != first
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "null"])
+def test_damaged_remembered_hashes_are_forgotten(store, tmp_path, content):
+    path = tmp_path / "weights"
+    path.write_bytes(b"weights")
+    (store.root / "hashes.json").write_text(content)
+    assert store.remembered_hash(path) == hash_file(path)
+
+
+def test_a_hash_that_cannot_be_remembered_is_computed_all_the_same(store, tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ftx.store.write_atomically", full)
+    path = tmp_path / "weights"
+    path.write_bytes(b"weights")
+    assert store.remembered_hash(path) == hash_file(path)
+
+
+class ForeignError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        ForeignError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_one_error_whoever_reports_it(store, error):
+    with pytest.raises(FtxError, match="is full"), disk_errors(store.root):
+        raise error
+
+
+def test_an_error_without_words_is_put_down_to_the_disk_only_where_no_room_is_left(store, monkeypatch):
+    with pytest.raises(ForeignError), disk_errors(store.root):
+        raise ForeignError("file write failed")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    with pytest.raises(FtxError, match="is full"), disk_errors(store.root):
+        raise ForeignError("file write failed")
+
+
+def test_a_file_that_could_not_be_replaced_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "run.json"
+    path.mkdir()
+    with pytest.raises(OSError):
+        write_atomically(path, "{}")
+    assert list(tmp_path.iterdir()) == [path]

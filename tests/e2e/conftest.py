@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ftx.collection import verify_all
+from ftx.runs import list_runs
 from ftx.store import Store
 
 QUICK = """
@@ -100,23 +101,26 @@ class Project:
     def write(self, toml: str) -> None:
         (self.root / "ftx.toml").write_text(toml, encoding="utf-8")
 
-    def events(self) -> list[dict[str, Any]]:
-        """What the runs so far have logged, the newest run's last."""
-        logs = sorted((self.root / ".ftx" / "runs").glob("*/events.jsonl"))
-        # The last line may be in the writing.
-        lines = [line for log in logs for line in log.read_text(encoding="utf-8").splitlines(keepends=True)]
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+    def logged(self, process: subprocess.Popen[str], event: str, step: str) -> bool:
+        """Whether the run that this process carries out has logged `event` of `step`."""
+        for record in list_runs(self.store):
+            if record.pid == process.pid and (log := self.store.runs / record.id / "events.jsonl").exists():
+                # The last line may be in the writing.
+                lines = [line for line in log.read_text(encoding="utf-8").splitlines(True) if line.endswith("\n")]
+                return any((each["event"], each.get("step")) == (event, step) for each in map(json.loads, lines))
+        return False
 
-    def wait_for(self, process: subprocess.Popen[str], step: str, event: str = "step_started", count: int = 1) -> None:
-        """Until `event` of `step` was logged `count` times, or the process is over."""
+    def wait_for(self, process: subprocess.Popen[str], event: str, step: str) -> None:
+        """Until `event` of `step` is logged, or the process is over."""
         deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if (
-                sum(each["event"] == event and each["step"] == step for each in self.events() if "step" in each)
-                >= count
-            ):
-                return
+        while process.poll() is None and time.monotonic() < deadline and not self.logged(process, event, step):
             time.sleep(0.005)
+
+    def forget(self, step: str) -> None:
+        """Make `step` a miss: what it made is not found under its key."""
+        for record in self.store.records():
+            if record.step == step:
+                (self.store.keys / f"{record.key}.json").unlink()
 
     def assert_store_is_whole(self) -> None:
         """Everything that is visible in the store is whole, byte by byte; every key points at something."""

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from ftx.artifacts import open_artifact
 from ftx.errors import ExitCode
 
 pytestmark = pytest.mark.xdist_group("bad-input")
@@ -38,6 +40,8 @@ def project(make_project):
     [
         (["trian"], ["unknown step trian", "did you mean train?"]),
         (["export", "train"], ["no trained head yet"]),
+        (["quantize", "train"], ["stands behind quantize", "ftx run train quantize"]),
+        (["train", "export", "train"], ["makes a checkpoint behind the export", "ftx run train train export"]),
         (["train", "--set", "train.epocs=3"], ["unknown setting train.epocs", "did you mean train.epochs?"]),
         (["train", "--set", "train.epochs=many"], ["train.epochs = 'many'"]),
         (["train", "--set", "train.epochs=0"], ["train.epochs = 0", "greater than or equal to 1"]),
@@ -114,8 +118,31 @@ def test_labels_that_do_not_fit_the_head_are_refused_until_a_new_head_is_asked_f
     project = make_project(rows=[*GOOD, *BAD], model=tiny_classifier)
     assert_refused(project.ftx("run", "train"), "not those of the model's head", "train.new_head = true")
     assert_refused(project.ftx("run", "quantize"), "labels", "negative")
+    project.assert_store_is_whole()
     ran = project.ftx("run", "train", "--set", "train.new_head=true", "--set", "train.epochs=1", "--json")
     assert ran.code == 0, ran.err
+    assert ran.json["steps"][0]["cached"]
+    assert open_artifact(Path(ran.json["artifact"]["path"])).meta["labels"] == ["negative", "positive"]
+
+
+@pytest.mark.parametrize(
+    ("head", "learned"),
+    [
+        (["LABEL_0", "LABEL_1", "LABEL_2"], ["negative", "neutral", "positive"]),
+        (["positive", "negative", "neutral"], ["positive", "negative", "neutral"]),
+    ],
+    ids=["generic names take the data's", "equal names keep the head's order"],
+)
+def test_a_trained_head_is_kept_where_its_names_allow_it(make_project, copied, head, learned):
+    config = json.loads((copied / "config.json").read_text())
+    config |= {
+        "id2label": {str(index): name for index, name in enumerate(head)},
+        "label2id": {name: index for index, name in enumerate(head)},
+    }
+    (copied / "config.json").write_text(json.dumps(config))
+    ran = make_project(model=copied).ftx("run", "train", "--set", "train.epochs=1", "--json")
+    assert ran.code == 0, ran.err
+    assert open_artifact(Path(ran.json["artifact"]["path"])).meta["labels"] == learned
 
 
 def test_a_store_of_a_newer_schema_is_refused_and_left_alone(make_project):
@@ -142,7 +169,7 @@ def test_a_budget_that_is_broken_says_by_what_how_much_and_what_to_try(make_proj
 def test_two_runs_at_once_make_everything_once(make_project):
     project = make_project()
     first = project.start("run", "train", "--json")
-    project.wait_for(first, "train:finetune")
+    project.wait_for(first, "step_started", "train:finetune")
     second = project.ftx("run", "train", "--json")
     done = project.finish(first)
     assert (done.code, second.code) == (0, 0), second.err
@@ -152,11 +179,42 @@ def test_two_runs_at_once_make_everything_once(make_project):
     project.assert_store_is_whole()
 
 
+@pytest.fixture
+def small_disk(make_project):
+    """A project whose store is a file system of 4 MB of its own."""
+    project = make_project()
+    store = project.root / ".ftx"
+    store.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(store)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root, and a sandbox that allows it")
+    yield project
+    subprocess.run(["umount", str(store)], check=True)
+
+
+def test_a_disk_that_fills_up_is_one_clear_error_and_the_run_goes_on_once_there_is_room(small_disk):
+    filler = small_disk.root / ".ftx" / "filler"
+    process = small_disk.start("run", "train", "--json")
+    small_disk.wait_for(process, "step_started", "train:finetune")
+    filler.write_bytes(b"x" * (shutil.disk_usage(filler.parent).free - 150_000))
+    assert_refused(small_disk.finish(process), "is full", "make room", "ftx run train", code=ExitCode.STEP_FAILED)
+    small_disk.assert_store_is_whole()
+    filler.unlink()
+    ran = small_disk.ftx("run", "train", "--json")
+    assert ran.code == 0, ran.err
+    assert [step["cached"] for step in ran.json["steps"][:2]] == [True, False]
+
+
+def test_too_little_disk_is_told_before_anything_runs(small_disk):
+    (small_disk.root / ".ftx" / "filler").write_bytes(b"x" * 3_800_000)
+    assert_refused(small_disk.ftx("run", "train", "quantize", "export"), "may need", "ftx cache gc")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_go_on_and_does(make_project, number):
     project = make_project()
     process = project.start("run", "train", "--set", "train.epochs=40")
-    project.wait_for(process, "train:finetune", "step_progress", count=1)
+    project.wait_for(process, "step_progress", "train:finetune")
     os.kill(process.pid, number)
     ran = project.finish(process)
     assert_refused(ran, "interrupted", code=ExitCode.INTERRUPTED)
@@ -184,10 +242,16 @@ def test_a_corrupt_artifact_is_warned_about_and_made_again(make_project):
     assert "damaged" in ran.err
     assert path.read_bytes() == whole
     assert project.ftx("cache", "verify").code == 0
+    (damaged / "manifest.json").chmod(0o644)
+    (damaged / "manifest.json").write_text("{")
+    assert json.loads(project.ftx("plan", "data", "--json").out)["steps"][0]["state"] == "to do"
+    assert project.ftx("run", "data").code == 0
+    project.assert_store_is_whole()
 
 
 def test_an_unusual_learning_rate_is_warned_about(make_project):
-    ran = make_project(rows=[*GOOD, *BAD]).ftx(
-        "run", "train", "--set", "train.learning_rate=0.5", "--set", "train.epochs=1"
-    )
-    assert "train.learning_rate = 0.5 is outside" in ran.err
+    project = make_project(rows=[*GOOD, *BAD])
+    process = project.start("run", "train", "--quiet", "--set", "train.learning_rate=0.5")
+    project.wait_for(process, "step_warning", "train:finetune")
+    process.terminate()
+    assert "warning: train.learning_rate = 0.5 is outside 1e-06 to 0.001" in project.finish(process).err

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ftx.errors import ExitCode, FtxError
+from ftx.errors import Bug, ExitCode, FtxError
 from ftx.plugins import PluginManager, own_version
 from ftx.step import load_by_name
 
@@ -88,25 +88,24 @@ def main(arguments: list[str] | None = None) -> None:
         code = _report_usage(error, as_json="--json" in arguments)
     except FtxError as error:
         code = report(error, as_json="--json" in arguments, debug="--debug" in arguments)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        code = int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone (`ftx runs | head`): nothing is left to say, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        code = int(ExitCode.INTERRUPTED)
+    except Exception as bug:
+        code = report(_as_bug(bug), as_json="--json" in arguments, debug="--debug" in arguments)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def report(error: FtxError, *, as_json: bool, debug: bool = False, document: Mapping[str, Any] | None = None) -> int:
     """Show an error on stderr and, for `--json`, on stdout; returns the exit code.
 
-    A traceback is shown with `--debug`, or where the cause is a bug.
+    A traceback is shown with `--debug`, or for a bug.
     """
-    bug = (
-        error.__cause__ is not None and error.code == ExitCode.STEP_FAILED and not isinstance(error.__cause__, OSError)
-    )
-    if debug or os.environ.get("FTX_DEBUG") or bug:
+    if debug or os.environ.get("FTX_DEBUG") or isinstance(error, Bug):
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)
     click.secho(f"error: {error.message}", fg="red", err=True)
     for hint in error.hints:
@@ -117,6 +116,16 @@ def report(error: FtxError, *, as_json: bool, debug: bool = False, document: Map
         described = {"code": int(error.code), "message": error.message, "hints": list(error.hints)}
         print_json({**(document or {}), "error": described})
     return int(error.code)
+
+
+def _as_bug(bug: Exception) -> FtxError:
+    """What nobody foresaw, as an error that says so; a disk or a permission is no bug."""
+    if isinstance(bug, OSError):
+        error = FtxError(str(bug), "look at the disk and the permissions: ftx doctor", code=ExitCode.STEP_FAILED)
+    else:
+        error = Bug(f"{type(bug).__name__}: {bug}", "a bug of ftx, or of a plugin: report it with the traceback")
+    error.__cause__ = bug
+    return error
 
 
 def _report_usage(error: click.ClickException, *, as_json: bool) -> int:

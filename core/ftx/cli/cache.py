@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from ftx.artifacts import Artifact
 from ftx.cli.options import config_option, json_option, open_store, print_json, read_config
 from ftx.collection import collect, verify_all
-from ftx.errors import ExitCode
+from ftx.errors import ExitCode, FtxError
 from ftx.store import Store
 
 
@@ -23,7 +24,10 @@ def cache() -> None:
 def list_artifacts(config_path: Path | None, as_json: bool) -> None:
     """List the artifacts, the newest first."""
     store = open_store(read_config(config_path))
-    found = sorted((store.open(digest) for digest in store.digests()), key=lambda a: a.manifest.created, reverse=True)
+    found, damaged = _open_all(store)
+    found.sort(key=lambda artifact: artifact.manifest.created, reverse=True)
+    for message in damaged:
+        click.secho(f"warning: {message}", fg="yellow", err=True)
     if as_json:
         print_json(
             [
@@ -46,6 +50,17 @@ def list_artifacts(config_path: Path | None, as_json: bool) -> None:
             f"{artifact.digest[:12]}  {manifest.kind:<10}  {manifest.step:<20}  {size:9.1f} MB  {manifest.created}"
         )
     click.echo(f"{len(found)} artifacts in {store.root}")
+
+
+def _open_all(store: Store) -> tuple[list[Artifact], list[str]]:
+    """Every artifact that can be opened, and what is wrong with the others."""
+    found, damaged = [], []
+    for digest in store.digests():
+        try:
+            found.append(store.open(digest))
+        except FtxError as error:
+            damaged.append(error.message)
+    return found, damaged
 
 
 @cache.command()

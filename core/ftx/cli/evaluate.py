@@ -48,7 +48,7 @@ def evaluate(
     plugins = load_plugins(context)
     plan = plan_evaluation(subject, _reference_of(subject, store), f"evaluate:{split}", config, plugins)
     with RunConsole(quiet=quiet) as console:
-        command = shlex.join(["ftx", "eval", reference, "--split", split])
+        command = _command_line(reference, split, config_path, settings)
         result = run_plan(plan, plugins, Events([console]), command=command)
     if result.error is not None:
         context.exit(report(result.error, as_json=as_json, document=result.to_json()))
@@ -56,6 +56,15 @@ def evaluate(
         print_json(result.to_json())
     else:
         print_scoreboard(result.rows)
+
+
+def _command_line(reference: str, split: str, config_path: Path | None, settings: tuple[str, ...]) -> str:
+    parts = ["ftx", "eval", reference, "--split", split]
+    if config_path:
+        parts += ["--config", str(config_path)]
+    for setting in settings:
+        parts += ["--set", setting]
+    return shlex.join(parts)
 
 
 def _reference_of(artifact: Artifact, store: Store) -> Artifact | None:

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from ftx.artifacts import Artifact
 from ftx.cli.options import config_option, json_option, load_plugins, print_json, read_config, set_option
+from ftx.errors import FtxError
 from ftx.plan import Plan, PlannedStep, step_key
 from ftx.planner import make_plan
 from ftx.store import Store
@@ -47,12 +48,12 @@ def _states(plan: Plan, store: Store) -> Iterator[str]:
             continue
         inputs = {name: made[producer] for name, producer in planned.inputs.items()}
         record = store.find(step_key(planned, inputs, plan, store)) if planned.step.cached else None
-        if record is None or (record.digest and not (store.objects / record.digest).is_dir()):
-            yield "to do"
-            continue
-        if record.digest:
-            made[planned.id] = store.open(record.digest)
-        yield "hit"
+        try:
+            if record is not None and record.digest:
+                made[planned.id] = store.open(record.digest)
+        except FtxError:  # gone or damaged: it will be made again
+            record = None
+        yield "to do" if record is None else "hit"
 
 
 def _as_json(plan: Plan, states: list[str]) -> dict[str, Any]:

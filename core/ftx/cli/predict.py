@@ -50,7 +50,7 @@ def predict(
 
     For each text, labels with their scores, the best first: what a server's /predict answers.
     """
-    wanted = [*texts, *(line.rstrip("\n") for line in file or ())]
+    wanted = [*texts, *_lines(file)]
     if not wanted:
         raise FtxError(
             "no text to classify", f'give one: ftx predict {reference} "some text"', "or a file: --file FILE"
@@ -73,3 +73,11 @@ def predict(
     for text, scores in zip(wanted, predictions, strict=True):
         listed = "  ".join(f"{score['label']} {score['score']:.3f}" for score in scores)
         click.echo(f"{listed}\t{text}" if sys.stdout.isatty() else f"{text}\t{listed}")
+
+
+def _lines(file: Any) -> list[str]:
+    """The lines of an open file, if there is one."""
+    try:
+        return [line.rstrip("\n") for line in file or ()]
+    except UnicodeDecodeError as error:
+        raise FtxError(f"{file.name} is not UTF-8: {error}", "convert it: iconv -f gb18030 -t utf-8 FILE") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -15,12 +16,18 @@ def column_problems(config: DataConfig, columns: Sequence[str], file: str) -> It
     there = ", ".join(columns[:20]) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")
     counts = Counter(columns)
     free = [name for name in columns if name not in config.wanted.values()]
+    if file.endswith((".csv", ".tsv")) and (separator := _other_separator(columns)):
+        hint = f"set the separator: --set 'data.separator={json.dumps(separator)}'"
+        yield Problem(f"{file} has one column, {columns[0]!r}", "data.separator", (hint,))
+        return
+    if config.label in (config.text, config.text_pair):
+        yield Problem(f"{config.label!r} is the column of texts too", "data.label", ("name two columns",))
     for setting, name in config.wanted.items():
         if counts[name] > 1:
             yield Problem(f"{file} has {counts[name]} columns called {name!r}", setting, ("rename one in the file",))
         elif not counts[name]:
             near = _nearest(name, free)
-            guess = f"; did you mean {near!r}?" if near else ""
+            guess = f"; did you mean {near!r}?" if near else "."
             hint = f'set it: --set {setting}="{near or free[0]}"' if free else f"name a column of the file: {setting}"
             yield Problem(f"{file} has no column {name!r}{guess} It has: {there}", setting, (hint,))
 
@@ -31,6 +38,11 @@ def require_columns(config: DataConfig, columns: Sequence[str], file: str) -> No
     if problems:
         hints = dict.fromkeys(hint for problem in problems for hint in problem.hints)
         raise FtxError("\n".join(map(str, problems)), *hints)
+
+
+def _other_separator(columns: Sequence[str]) -> str | None:
+    """What the columns seem to be separated by, where all of the header was taken for one."""
+    return next((mark for mark in (";", "\t", ",", "|") if mark in columns[0]), None) if len(columns) == 1 else None
 
 
 def _nearest(name: str, columns: Sequence[str]) -> str | None:

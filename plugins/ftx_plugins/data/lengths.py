@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer
 
-from ftx_plugins.checkpoint import max_length_of, quiet_transformers
+from ftx_plugins.checkpoint import loading, max_length_of, quiet_transformers
 
 CHUNK_ROWS = 1024
 CHUNK_CHARACTERS = 1 << 20
@@ -22,7 +22,7 @@ class TokenCounter:
     """Counts tokens as the model would see them: special tokens included, nothing cut."""
 
     def __init__(self, folder: Path, *, trust_remote_code: bool = False) -> None:
-        with quiet_transformers():
+        with loading(folder):
             options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
             self._tokenizer = AutoTokenizer.from_pretrained(folder, **options)
             self.limit = max_length_of(AutoConfig.from_pretrained(folder, **options), self._tokenizer)

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ftx import FtxError
-from ftx_plugins.checkpoint import quiet_transformers, read_model
+from ftx_plugins.checkpoint import loading, read_model
 
 DROPOUT_FIELDS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "classifier_dropout_prob")
 """Where configurations keep the head's dropout: BERT, RoBERTa, ELECTRA, ModernBERT; DistilBERT; DeBERTa; ALBERT."""
@@ -60,7 +60,8 @@ def load_classifier(
     Raises `FtxError` where the labels do not fit the head, or where weights of the encoder are missing.
     """
     options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    config = AutoConfig.from_pretrained(folder, **options)
+    with loading(folder):
+        config = AutoConfig.from_pretrained(folder, **options)
     head = choose_head(config, names, new_head)
     replaces = head.is_new and has_trained_head(config)
     if not replaces:
@@ -68,7 +69,7 @@ def load_classifier(
     _set_dropout_fields(config, dropout)
     model, missing = read_model(folder, config, trust_remote_code=trust_remote_code)
     if replaces:
-        with quiet_transformers():
+        with loading(folder):
             _replace_head(model, head.labels, trust_remote_code)
     _check_weights(folder, model, missing, head)
     for module in head_modules(model):

@@ -99,3 +99,15 @@ def test_checking_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("header", "mark"), [("text;label", '";"'), ("text\tlabel", '"\\t"'), ("a|text|label", '"|"')])
+def test_another_separator_is_recognised_and_how_to_set_it_is_said(header: str, mark: str, write: Write) -> None:
+    (problem,) = problems(write("a.csv", f"{header}\nx\n"))
+    assert problem.where == "data.separator"
+    assert problem.hints == (f"set the separator: --set 'data.separator={mark}'",)
+
+
+def test_labels_cannot_be_the_texts(write: Write) -> None:
+    (problem,) = problems(write("a.csv", "text,label\na,b\n"), label="text")
+    assert "'text' is the column of texts too" in problem.message

@@ -133,7 +133,7 @@ def test_shapes_that_do_not_fit_the_weights_are_an_error(make_model: Make, archi
     name = next(iter(config["ftx_shapes"]))
     config["ftx_shapes"][name][0] += 8
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(FtxError, match=r"other shapes than its config\.json says"):
         read_model(tmp_path)
     config["ftx_shapes"] = {"bert.nowhere": [1, 1]}
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -19,14 +19,6 @@ LABELS = ["negative", "neutral", "positive"]
 QUICK = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "mixed_precision": "fp32", "max_length": 32}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def data(make_data, make_sentences):
     return make_data(make_sentences(120), make_sentences(45, seed=7), LABELS)

@@ -10,6 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ftx_plugins.train.config import TrainConfig
+from ftx_plugins.train.finetune import run
+
 LABELS = ["negative", "neutral", "positive"]
 SETTINGS = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "mixed_precision": "fp32", "max_length": 32}
 STEPS_PER_EPOCH = 8
@@ -57,13 +60,17 @@ SCRIPT = """
 
 
 @pytest.fixture
-def train(tmp_path, tiny_encoder, make_data, make_sentences):
-    """`train(folder, moment)`: train in a process of its own, which kills itself at that moment."""
-    data = make_data(make_sentences(STEPS_PER_EPOCH * 16), make_sentences(45, seed=7), LABELS)
+def data(make_data, make_sentences):
+    return make_data(make_sentences(STEPS_PER_EPOCH * 16), make_sentences(45, seed=7), LABELS)
+
+
+@pytest.fixture
+def train(tmp_path, tiny_encoder, data):
+    """`train(moment)`: train in a process of its own, which kills itself at that moment."""
     script = textwrap.dedent(SCRIPT).format(labels=LABELS, settings=SETTINGS)
 
-    def carry_out(folder, moment="never"):
-        arguments = [str(tmp_path / folder), moment, str(tiny_encoder), str(data.path)]
+    def carry_out(moment="never"):
+        arguments = [str(tmp_path / "killed"), moment, str(tiny_encoder), str(data.path)]
         return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
 
     return carry_out
@@ -72,15 +79,18 @@ def train(tmp_path, tiny_encoder, make_data, make_sentences):
 @pytest.mark.parametrize(
     "moment", ["after the first save", "within the second epoch", "before the second save is whole"]
 )
-def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(train, tmp_path, moment):
-    undisturbed = train("undisturbed")
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    killed = train("killed", moment)
+def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
+    train, moment, tmp_path, make_context, as_artifact, tiny_encoder, data
+):
+    undisturbed = make_context("train:finetune")
+    inputs = {"model": as_artifact(tiny_encoder, "checkpoint"), "data": data}
+    history = run(TrainConfig(**SETTINGS), inputs, undisturbed)["history"]
+    killed = train(moment)
     assert killed.returncode == -9, killed.stderr
     assert not list((tmp_path / "killed" / "out").iterdir())
-    resumed = train("killed")
+    resumed = train()
     assert resumed.returncode == 0, resumed.stderr
     assert "resumed from epoch 1" in resumed.stdout
-    assert resumed.stdout.splitlines()[-1] == undisturbed.stdout.splitlines()[-1]
-    first, second = (load_file(tmp_path / name / "out" / "model.safetensors") for name in ("undisturbed", "killed"))
+    assert resumed.stdout.splitlines()[-1] == str(history)
+    first, second = (load_file(out / "model.safetensors") for out in (undisturbed.out, tmp_path / "killed" / "out"))
     assert all(torch.equal(first[name], second[name]) for name in first)

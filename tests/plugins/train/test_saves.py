@@ -127,7 +127,7 @@ context = Context("train:finetune", Path({str(out)!r}), Path({str(work)!r}), 0, 
 model = Checkpoint(Path({str(tiny_encoder)!r}), Manifest("checkpoint", {{}}))
 run(TrainConfig(epochs=1), {{"model": model, "data": open_artifact(Path({str(data.path)!r}))}}, context)
 """
-    moved = {**os.environ, "HOME": str(home), "TMPDIR": str(home)}
+    moved = {**os.environ, "HOME": str(home), "TMPDIR": str(home), "OMP_NUM_THREADS": "1"}
     environment = {name: value for name, value in moved.items() if not name.startswith(("HF_", "XDG_"))}
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=home, check=False
