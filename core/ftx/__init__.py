@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ftx.artifacts import Artifact, Bundle, Checkpoint, Dataset, Evaluation, LoadTest
 from ftx.errors import FtxError, Problem
 from ftx.hookspecs import hookimpl
-from ftx.step import Command, Context, Executor, Metric, ModelSettings, Runtime, Step
+from ftx.step import Architecture, Command, Context, Executor, Metric, ModelSettings, Runtime, Step
 
 if TYPE_CHECKING:
     from ftx.api import load_checkpoint, run
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Architecture",
     "Artifact",
     "Bundle",
     "Checkpoint",

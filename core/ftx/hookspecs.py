@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from ftx.step import Command, Executor, Metric, Runtime, Step
+    from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step
 
 PROJECT = "ftx"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -198,6 +198,25 @@ def ftx_executors() -> Iterable[Executor]:  # type: ignore[empty-body]
         @hookimpl
         def ftx_executors():
             yield Executor(name="batch", summary="a batch queue", execute="my_plugin.batch:execute")
+    """
+
+
+@hookspec
+def ftx_architectures() -> Iterable[Architecture]:  # type: ignore[empty-body]
+    """Families of encoders, so that they can be pruned: where each keeps its linear layers.
+
+    Example:
+
+        from ftx import Architecture, hookimpl
+
+        @hookimpl
+        def ftx_architectures():
+            yield Architecture(
+                name="ernie", layers="encoder.layer",
+                attention_in=("attention.self.query", "attention.self.key", "attention.self.value"),
+                attention_out="attention.output.dense",
+                ffn_in=("intermediate.dense",), ffn_out="output.dense",
+            )
     """
 
 

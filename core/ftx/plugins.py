@@ -19,7 +19,7 @@ import pluggy
 
 from ftx import hookspecs
 from ftx.errors import FtxError, Problem
-from ftx.step import Command, Executor, Metric, Runtime, Step
+from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step
 
 ENTRY_POINTS = "ftx"
 DISTRIBUTION = "ftx-toolchain"
@@ -27,6 +27,7 @@ BUILT_IN = (
     "ftx_plugins.model.hooks",
     "ftx_plugins.data.hooks",
     "ftx_plugins.train.hooks",
+    "ftx_plugins.prune.hooks",
     "ftx_plugins.quantize.hooks",
     "ftx_plugins.export.hooks",
     "ftx_plugins.evaluate.hooks",
@@ -35,7 +36,7 @@ BUILT_IN = (
 )
 SLOW_IMPORT_MS = 300
 
-Registered = TypeVar("Registered", Step, Metric, Runtime, Command, Executor)
+Registered = TypeVar("Registered", Step, Metric, Runtime, Command, Executor, Architecture)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,10 @@ class PluginManager:
     def executors(self) -> Mapping[str, Executor]:
         return self._executors
 
-    def origin(self, registered: Step | Metric | Runtime | Command | Executor) -> PluginInfo:
+    def architectures(self) -> Mapping[str, Architecture]:
+        return self._architectures
+
+    def origin(self, registered: Step | Metric | Runtime | Command | Executor | Architecture) -> PluginInfo:
         """The plugin that registered this."""
         return self._origins[type(registered).__name__, _name(registered)]
 
@@ -165,6 +169,10 @@ class PluginManager:
     @cached_property
     def _executors(self) -> dict[str, Executor]:
         return {"local": LOCAL, **self._collect("ftx_executors", Executor, taken={"local": LOCAL})}
+
+    @cached_property
+    def _architectures(self) -> dict[str, Architecture]:
+        return self._collect("ftx_architectures", Architecture)
 
     def _register(self, module: Any, name: str) -> None:
         try:
@@ -214,7 +222,7 @@ class PluginManager:
         )
 
     def _raise_broken(self) -> None:
-        _ = (self._steps, self._metrics, self._runtimes, self._commands, self._executors)
+        _ = (self._steps, self._metrics, self._runtimes, self._commands, self._executors, self._architectures)
         if broken := self.broken():
             lines = [f"{info}: {info.error}" for info in broken]
             raise FtxError(
@@ -252,5 +260,5 @@ def _checked(values: Iterable[Registered] | None, expected: type[Registered], ho
     return result
 
 
-def _name(value: Step | Metric | Runtime | Command | Executor) -> str:
+def _name(value: Step | Metric | Runtime | Command | Executor | Architecture) -> str:
     return value.full_name if isinstance(value, Step) else value.name

@@ -1,4 +1,7 @@
-"""What a plugin may add: steps, metrics, runtimes, commands, executors. Frozen values, cheap to make and to list."""
+"""What a plugin may add: steps, metrics, runtimes, commands, executors, architectures.
+
+Frozen values, cheap to make and to list.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +102,35 @@ class Executor:
     summary: str
     execute: str
     requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Where a family of encoders keeps its linear layers: dotted module names, for what takes a model apart.
+
+    `layers` counts from the encoder (the model without its head); the others count from one of the layers.
+    """
+
+    name: str
+    """The family: `model_type` in the model's configuration."""
+    layers: str
+    """The list of encoder layers, such as `encoder.layer`."""
+    attention_in: tuple[str, ...]
+    """The query, key and value projections, each of shape (heads · head size, hidden); or one that packs the three,
+    of shape (3 · heads · head size, hidden)."""
+    attention_out: str
+    """The output projection, of shape (hidden, heads · head size)."""
+    ffn_in: tuple[str, ...]
+    """What leads into the feed-forward network: of shape (width, hidden); with a gate, a second one of that shape, or
+    one that packs both, of shape (2 · width, hidden)."""
+    ffn_out: str
+    """What leads out of it, of shape (hidden, width)."""
+    gated: bool = False
+    """Whether the feed-forward network multiplies by a gate."""
+    width_field: str = "intermediate_size"
+    """The configuration's name for the width of the feed-forward network."""
+    fixed_first_layer: bool = False
+    """Whether the first layer is made unlike the others, so that no other can take its place."""
 
 
 @dataclass(frozen=True)

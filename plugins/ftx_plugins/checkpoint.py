@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ftx.errors import FtxError
+from ftx_plugins.shapes import FIELD as SHAPES_FIELD
+from ftx_plugins.shapes import with_shapes
 
 NO_LIMIT = 100_000
 """A tokenizer without a limit of its own says a number beyond this."""
@@ -35,17 +37,9 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
     Raises `FtxError` where the weights lack a trained head: a head of random numbers is never passed off as a model.
     """
     folder = Path(folder)
-    with loading(folder):
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-        )
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:4])
+    model, missing_weights = read_model(folder, trust_remote_code=trust_remote_code)
+    if missing_weights:
+        missing = ", ".join(missing_weights[:4])
         raise FtxError(
             f"{folder} has no trained head for {type(model).__name__} (missing: {missing})",
             "train one first: ftx run train …",
@@ -54,6 +48,35 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
     return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer))
+
+
+def read_model(folder: Path, config: Any = None, *, trust_remote_code: bool = False) -> tuple[Any, list[str]]:
+    """The model in `folder` in fp32, and the names of weights that the folder lacks: those hold random numbers.
+
+    `config` is used instead of the folder's own. Linear layers that pruning has cut are rebuilt in their sizes first,
+    so that loading stays strict: sizes that do not fit are an error, never new weights.
+    """
+    options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    with loading(folder):
+        config = config or AutoConfig.from_pretrained(folder, **options)
+        auto = AutoModelForSequenceClassification
+        shapes = getattr(config, SHAPES_FIELD, None)
+        if shapes:
+            with torch.device("meta"):
+                stock = type(auto.from_config(config, trust_remote_code=trust_remote_code))
+            auto = with_shapes(stock, shapes)
+        model, info = auto.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            **({} if shapes else {"trust_remote_code": trust_remote_code}),
+            local_files_only=True,
+        )
+    if shapes:
+        model.__class__ = stock
+    return model, sorted(info["missing_keys"])
 
 
 def max_length_of(config: Any, tokenizer: Any) -> int:

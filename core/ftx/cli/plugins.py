@@ -23,6 +23,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
         "": manager.steps(),
         "runtime ": manager.runtimes(),
         "metric ": manager.all_metrics(),
+        "architecture ": manager.architectures(),
         "command ": manager.commands(),
         "executor ": {name: found for name, found in manager.executors().items() if name != "local"},
     }

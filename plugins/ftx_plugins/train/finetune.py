@@ -13,10 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+from transformers import AutoTokenizer, set_seed
 
 from ftx import Artifact, Context, FtxError
-from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, max_length_of, quiet_transformers, save_checkpoint
+from ftx_plugins.checkpoint import (
+    LoadedCheckpoint,
+    compute_logits,
+    max_length_of,
+    quiet_transformers,
+    read_model,
+    save_checkpoint,
+)
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
@@ -148,15 +155,9 @@ def _collator(source: Path, max_length: int, precision: Precision, context: Cont
 def _save_best(
     training: Training, source: Path, labels: tuple[str, ...], max_length: int, context: Context
 ) -> LoadedCheckpoint:
-    """Write the checkpoint. The best epoch is read back as a stock model, and so shown to load as one."""
+    """Write the checkpoint. The best epoch is read back, and so shown to load."""
     with quiet_transformers():
-        model = AutoModelForSequenceClassification.from_pretrained(
-            training.best,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=context.model.trust_remote_code,
-        )
+        model, _ = read_model(training.best, trust_remote_code=context.model.trust_remote_code)
         best = LoadedCheckpoint(model.eval(), _load_tokenizer(source, context), labels, max_length)
         save_checkpoint(best, context.out)
     best.model.to(context.device)

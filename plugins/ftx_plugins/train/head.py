@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ftx import FtxError
-from ftx_plugins.checkpoint import loading
+from ftx_plugins.checkpoint import loading, read_model
 
 DROPOUT_FIELDS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "classifier_dropout_prob")
 """Where configurations keep the head's dropout: BERT, RoBERTa, ELECTRA, ModernBERT; DistilBERT; DeBERTa; ALBERT."""
@@ -67,13 +67,11 @@ def load_classifier(
     if not replaces:
         _set_labels(config, head.labels)
     _set_dropout_fields(config, dropout)
-    with loading(folder):
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
-        )
-        if replaces:
+    model, missing = read_model(folder, config, trust_remote_code=trust_remote_code)
+    if replaces:
+        with loading(folder):
             _replace_head(model, head.labels, trust_remote_code)
-    _check_weights(folder, model, info["missing_keys"], head)
+    _check_weights(folder, model, missing, head)
     for module in head_modules(model):
         if isinstance(module, nn.Dropout):
             module.p = dropout
