@@ -39,6 +39,11 @@ def processor() -> str:
     return f"{model} [{' '.join(flag for flag in FEATURES if flag in present)}]"
 
 
+def flags_of(described: str) -> frozenset[str]:
+    """The flags in what `processor` says."""
+    return frozenset(described.rpartition("[")[2].rstrip("]").split())
+
+
 def cores() -> int:
     """Cores that this process may use: its affinity, cut by the control group's quota (cgroup v2)."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -32,8 +32,7 @@ def check_steps(steps: Sequence[PlannedStep], model: ModelSettings) -> Iterator[
         missing = [name for name in planned.step.requires if find_spec(name) is None]
         if missing:
             builtin = planned.plugin.built_in
-            extras = "train,openvino" if "openvino" in missing else "train"
-            hint = f"pip install 'ftx-toolchain[{extras}]'" if builtin else f"pip install {' '.join(missing)}"
+            hint = "pip install 'ftx-toolchain[train]'" if builtin else f"pip install {' '.join(missing)}"
             yield Problem(f"needs {', '.join(missing)}, not installed", planned.name, (hint,))
         if planned.step.check:
             yield from load_by_name(planned.step.check)(planned.config, model)

@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ftx.artifacts import Bundle
 from ftx.plan import installed_version
 from ftx.step import Context
 from ftx_plugins.checkpoint import LoadedCheckpoint
+from ftx_plugins.export.config import Format
 from ftx_plugins.export.files import carry_over, size_of
 from ftx_plugins.export.rows import Row, texts_of
 from ftx_plugins.export.tokenizer import backend_tokenizer
@@ -23,7 +24,7 @@ from ftx_serving.runtimes import Session
 
 VARIANTS = "variants"
 PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "tokenizers")
-FORMAT_ORDER = ("openvino", "onnx", "torchscript")
+FORMAT_ORDER = get_args(Format)
 
 
 @dataclass

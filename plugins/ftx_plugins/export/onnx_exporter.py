@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import onnx
 import onnx_ir
 import torch
 from transformers.exporters import OnnxConfig, OnnxExporter
@@ -57,6 +58,12 @@ def export_onnx(
     program.metadata_props[LINEAR_LAYERS] = json.dumps(_linear_layers(model))
     weights = sum(value.const_value.nbytes for value in program.graph.initializers.values() if value.const_value)
     onnx_ir.save(program, str(file), external_data=f"{file.name}.data" if weights > SINGLE_FILE_BYTES else None)
+
+
+def save_onnx(model: onnx.ModelProto, file: Path) -> None:
+    """Write a model that was changed to `file`; a large one with its weights beside it."""
+    large = model.ByteSize() > SINGLE_FILE_BYTES
+    onnx.save_model(model, str(file), save_as_external_data=large, location=f"{file.name}.data" if large else None)
 
 
 def _linear_layers(model: torch.nn.Module) -> list[str]:

@@ -15,10 +15,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ftx.errors import ExitCode, FtxError
-from ftx_plugins.export.onnx_exporter import SINGLE_FILE_BYTES
+from ftx_plugins.export.onnx_exporter import save_onnx
 from ftx_plugins.export.onnx_quantizer import EMBEDDING, LINEAR, included_modules, module_of, weighted_nodes
 from ftx_plugins.quantize.levels import Levels, embedding_levels, input_levels, weight_levels
-from ftx_plugins.quantize.recipe import LayerInput, Recipe
+from ftx_plugins.quantize.recipe import LayerInput, LayerKey, Recipe
 
 
 def quantize_onnx_static(source: Path, target: Path, recipe: Recipe) -> int:
@@ -30,8 +30,7 @@ def quantize_onnx_static(source: Path, target: Path, recipe: Recipe) -> int:
     if not names:
         raise FtxError("the recipe quantizes no layer of this graph", "leave fewer out: [quantize] exclude")
     _Rewriter(model.graph, recipe).rewrite(names)
-    large = model.ByteSize() > SINGLE_FILE_BYTES
-    onnx.save_model(model, str(target), save_as_external_data=large, location=f"{target.name}.data" if large else None)
+    save_onnx(model, target)
     return len(names)
 
 
@@ -57,7 +56,7 @@ class _Rewriter:
     graph: onnx.GraphProto
     recipe: Recipe
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    quantized: dict[tuple[str, float, float, bytes], str] = field(default_factory=dict)
+    quantized: dict[tuple[str, LayerKey], str] = field(default_factory=dict)
     """An input and how it is quantized -> the name of what comes out: layers that share an input share this."""
 
     def rewrite(self, names: set[str]) -> None:
@@ -92,8 +91,7 @@ class _Rewriter:
             self._add("Add", [product, node.input[2]], node.output[0])
 
     def _quantized_input(self, node: onnx.NodeProto, layer: LayerInput) -> str:
-        divisors = layer.divisors
-        key = (node.input[0], layer.low, layer.high, b"" if divisors is None else divisors.tobytes())
+        divisors, key = layer.divisors, (node.input[0], layer.key)
         if key not in self.quantized:
             found, name = input_levels(layer, self.recipe), node.input[0]
             if divisors is not None:

@@ -16,7 +16,7 @@ from ftx.errors import FtxError
 from ftx_plugins.export.onnx_quantizer import module_of
 from ftx_plugins.export.openvino_exporter import embedding_nodes, linear_nodes, save_ir, weight_of
 from ftx_plugins.quantize.levels import embedding_levels, input_levels, weight_levels
-from ftx_plugins.quantize.recipe import LayerInput, Recipe
+from ftx_plugins.quantize.recipe import LayerInput, LayerKey, Recipe
 
 
 def quantize_openvino(source: Path, target: Path, recipe: Recipe) -> int:
@@ -30,7 +30,7 @@ def quantize_openvino(source: Path, target: Path, recipe: Recipe) -> int:
     tables = {name: node for name, node in embeddings.items() if recipe.embeddings and module_of(name) in included}
     if not chosen and not tables:
         raise FtxError("the recipe quantizes no layer of this model", "leave fewer out: [quantize] exclude")
-    shared: dict[tuple[str, int, float, float, bytes], ov.Output] = {}
+    shared: dict[tuple[str, int, LayerKey], ov.Output] = {}
     for name, node in chosen.items():
         layer = recipe.input_of(module_of(name))
         levels, scales = weight_levels(weight_of(node), layer, recipe)
@@ -51,12 +51,12 @@ def cast_openvino(source: Path, target: Path) -> None:
 
 
 def _quantized_input(
-    source: ov.Output, layer: LayerInput, recipe: Recipe, shared: dict[tuple[str, int, float, float, bytes], ov.Output]
+    source: ov.Output, layer: LayerInput, recipe: Recipe, shared: dict[tuple[str, int, LayerKey], ov.Output]
 ) -> ov.Output:
     """`source` through its levels; layers that share an input and its quantizer share the nodes."""
     divisors = layer.divisors
     owner = source.get_node().get_friendly_name()
-    key = (owner, source.get_index(), layer.low, layer.high, b"" if divisors is None else divisors.tobytes())
+    key = (owner, source.get_index(), layer.key)
     if key not in shared:
         divided = source if divisors is None else ops.multiply(source, _row(1 / divisors, source)).output(0)
         found = input_levels(layer, recipe)

@@ -72,9 +72,6 @@ def run(config: AutoConfig, inputs: Mapping[str, Artifact], context: Context) ->
     facts = write_down(inputs, final, bench, context)
     return {
         **facts,
-        "calibration": recipe.calibration,
-        "smooth": recipe.smooth,
-        "calibration_rows": recipe.rows,
         "held_out_rows": len(bench.samples.held_out),
         "excluded": left,
         **{name: value for name, value in best.to_dict().items() if name != "excluded"},

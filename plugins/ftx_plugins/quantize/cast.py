@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from ftx.artifacts import MANIFEST, Artifact, Bundle
+from ftx.artifacts import Artifact, Bundle
 from ftx.step import Context
 from ftx_plugins.checkpoint import load_checkpoint
-from ftx_plugins.export.files import carry_over
 from ftx_plugins.export.lower import lower_bundle
 from ftx_plugins.quantize.config import CastConfig
-from ftx_plugins.quantize.deciding import refuse_quantized
+from ftx_plugins.quantize.deciding import refuse_quantized, write_recipe
 from ftx_plugins.quantize.recipe import Recipe
 
 MEBIBYTE = 2**20
@@ -37,8 +36,7 @@ def _run(kind: Literal["bf16", "fp16"], inputs: Mapping[str, Artifact], context:
         return lower_bundle(model, recipe, context)
     loaded = load_checkpoint(model.path, trust_remote_code=context.model.trust_remote_code)
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
-    carry_over(model.path, context.out, [name for name in model.manifest.files if name != MANIFEST])
-    context.describe(**{**model.meta, "recipe": recipe.to_dict()})
+    write_recipe(model, recipe, context)
     return {
         "size_mb_before": round(4 * parameters / MEBIBYTE, 2),
         "size_mb_after": round(2 * parameters / MEBIBYTE, 2),

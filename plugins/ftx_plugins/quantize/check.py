@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from ftx.errors import Problem
 from ftx.step import ModelSettings
-from ftx_plugins.quantize.config import CastConfig, has_bf16
+from ftx_plugins.quantize.config import CastConfig
+from ftx_plugins.train.precision import processor_has_bf16
 
 
 def check_bf16(config: CastConfig, model: ModelSettings) -> Iterator[Problem]:
     """A processor that cannot multiply in bf16."""
-    if not has_bf16():
+    if not processor_has_bf16():
         yield Problem(
             "this processor has no bf16 (avx512_bf16, amx_bf16 or Arm's bf16)",
             "quantize:bf16",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ftx.machine import processor
+from ftx.machine import flags_of, processor
 from ftx.settings import StepConfig
 from ftx_plugins.quantize.recipe import Calibration, Recipe
 
-INT8_DOT_PRODUCT = ("avx512_vnni", "avx_vnni", "amx_int8")
-BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+INT8_DOT_PRODUCT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 X86 = ("x86_64", "amd64", "i686")
 
 
@@ -33,12 +33,8 @@ class Int8Config(StepConfig):
         description="patterns of module names that stay in fp32, each with all below it, such as classifier or *.query",
     )
 
-
-class DynamicConfig(Int8Config):
-    """int8 weights; activations, in uint8, are quantized at each call."""
-
     def recipe(self) -> Recipe:
-        """The recipe that these settings mean on this machine."""
+        """The recipe that these settings mean on this machine: dynamic, where the scheme says nothing else."""
         return Recipe(
             weights=self.weights,
             per_channel=self.per_channel,
@@ -46,6 +42,10 @@ class DynamicConfig(Int8Config):
             reduce_range=needs_reduced_range() if self.reduce_range == "auto" else self.reduce_range,
             exclude=self.exclude,
         )
+
+
+class DynamicConfig(Int8Config):
+    """int8 weights; activations, in uint8, are quantized at each call."""
 
 
 class StaticConfig(Int8Config):
@@ -78,15 +78,7 @@ class StaticConfig(Int8Config):
         activations = self.activations
         if activations == "auto":
             activations = "uint8" if platform.machine().lower() in X86 else "int8"
-        return Recipe(
-            scheme="static",
-            activations=activations,
-            weights=self.weights,
-            per_channel=self.per_channel,
-            embeddings=self.embeddings,
-            reduce_range=needs_reduced_range() if self.reduce_range == "auto" else self.reduce_range,
-            exclude=self.exclude,
-        )
+        return replace(super().recipe(), scheme="static", activations=activations)
 
 
 class AutoConfig(StaticConfig):
@@ -118,14 +110,4 @@ def needs_reduced_range() -> bool:
 
     Source: ONNX Runtime, "Quantize ONNX models", on U8S8 and saturation of VPMADDUBSW.
     """
-    return platform.machine().lower() in X86 and not _has_any(INT8_DOT_PRODUCT)
-
-
-def has_bf16() -> bool:
-    """Whether this processor multiplies in bf16."""
-    return _has_any(BF16)
-
-
-def _has_any(features: tuple[str, ...]) -> bool:
-    present = processor().rpartition("[")[2].rstrip("]").split()
-    return any(feature in present for feature in features)
+    return platform.machine().lower() in X86 and INT8_DOT_PRODUCT.isdisjoint(flags_of(processor()))

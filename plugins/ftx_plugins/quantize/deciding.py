@@ -104,18 +104,29 @@ def choose_recipe(
     return _nearest(tried), figures
 
 
+def write_recipe(model: Artifact, recipe: Recipe, context: Context) -> None:
+    """Make the step's artifact the checkpoint `model` with the recipe in its manifest."""
+    carry_over(model.path, context.out, [name for name in model.manifest.files if name != MANIFEST])
+    context.describe(**{**model.meta, "recipe": recipe.to_dict()})
+
+
 def write_down(inputs: Mapping[str, Artifact], recipe: Recipe, bench: Workbench, context: Context) -> dict[str, Any]:
     """Put the recipe into the checkpoint, or carry it out on the bundle; returns what there is to say of it."""
     model = inputs["model"]
     weights = bench.subject.weights()
     layers = [name for name in bench.subject.modules(recipe) if name in weights]
     share = sum(weights[name].size for name in layers) / sum(weight.size for weight in weights.values())
-    facts = {"layers": len(layers), "linear_parameters_share": round(share, 4)}
+    facts = {
+        "layers": len(layers),
+        "linear_parameters_share": round(share, 4),
+        "calibration": recipe.calibration,
+        "smooth": recipe.smooth,
+        "calibration_rows": recipe.rows,
+    }
     if isinstance(model, Bundle):
         return facts | lower_bundle(model, recipe, context)
-    carry_over(model.path, context.out, [name for name in model.manifest.files if name != MANIFEST])
+    write_recipe(model, recipe, context)
     calibration.save_inputs(recipe.inputs, context.out / calibration.FILE)
-    context.describe(**{**model.meta, "recipe": recipe.to_dict()})
     context.log(
         f"static int8 for {len(layers)} layers, {share:.0%} of the linear layers' parameters: "
         f"{recipe.calibration} ranges from {recipe.rows} rows, smooth {recipe.smooth:g}"

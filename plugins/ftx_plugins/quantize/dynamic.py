@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ftx.artifacts import MANIFEST, Artifact, Bundle
+from ftx.artifacts import Artifact, Bundle
 from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_plugins.checkpoint import load_checkpoint
-from ftx_plugins.export.files import carry_over
 from ftx_plugins.export.lower import lower_bundle
 from ftx_plugins.quantize import torch_dynamic
 from ftx_plugins.quantize.config import DynamicConfig
-from ftx_plugins.quantize.deciding import refuse_quantized
+from ftx_plugins.quantize.deciding import refuse_quantized, write_recipe
 from ftx_plugins.quantize.recipe import Recipe
 
 MEBIBYTE = 2**20
@@ -35,8 +34,7 @@ def _decide(model: Artifact, recipe: Recipe, context: Context) -> dict[str, Any]
     layers = torch_dynamic.measure(loaded.model, recipe)
     if not layers:
         raise FtxError("the recipe quantizes no layer of this model", "leave fewer out: [quantize] exclude")
-    carry_over(model.path, context.out, [name for name in model.manifest.files if name != MANIFEST])
-    context.describe(**{**model.meta, "recipe": recipe.to_dict()})
+    write_recipe(model, recipe, context)
 
     total = sum(parameter.numel() for parameter in loaded.model.parameters())
     quantized = sum(layer.parameters for layer in layers)

@@ -22,6 +22,7 @@ REACHES: Mapping[str, tuple[str, ...]] = {
     "fp16": ("onnx",),
 }
 """Scheme (of a cast, its type) -> the formats that it can be carried out for; the others get fp32 alone."""
+LayerKey = tuple[float, float, bytes]
 _STATIC_ALONE = ("calibration", "smooth", "rows", "data")
 
 
@@ -37,6 +38,11 @@ class LayerInput:
     high: float
     divisors: np.ndarray | None = None
     """float32, shape (channels,); powers of two, so that dividing and multiplying round nothing."""
+
+    @property
+    def key(self) -> LayerKey:
+        """The same for layers that quantize an input alike."""
+        return self.low, self.high, b"" if self.divisors is None else self.divisors.tobytes()
 
 
 @dataclass(frozen=True)

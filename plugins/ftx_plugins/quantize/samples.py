@@ -11,6 +11,7 @@ import numpy as np
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
+from ftx_plugins.checkpoint import batches_of_like_length
 from ftx_plugins.data.splits import SplitRows, load_rows
 from ftx_serving.encoder import Feed, TextEncoder
 from ftx_serving.runtimes import Session
@@ -45,10 +46,8 @@ class Sample:
 
     def logits(self, session: Session) -> np.ndarray:
         """Logits, float32 of shape (rows, classes), in batches of like length."""
-        order = sorted(range(len(self.encodings)), key=lambda row: len(self.encodings[row]))
-        found = np.zeros((len(order), len(self.encoder.contract.labels)), np.float32)
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
+        found = np.zeros((len(self), len(self.encoder.contract.labels)), np.float32)
+        for rows in batches_of_like_length([len(encoding) for encoding in self.encodings], BATCH):
             found[rows] = session(**self.encoder.feed([self.encodings[row] for row in rows]))
         return found
 

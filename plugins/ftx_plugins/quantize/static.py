@@ -16,11 +16,4 @@ def run(config: StaticConfig, inputs: Mapping[str, Artifact], context: Context) 
     bench = open_workbench(inputs, config, context)
     recipe, tried = choose_recipe(bench, config, inputs["data"], context)
     facts = write_down(inputs, recipe, bench, context)
-    return {
-        **facts,
-        "calibration": recipe.calibration,
-        "smooth": recipe.smooth,
-        "calibration_rows": recipe.rows,
-        "choice_rows": len(bench.samples.choice),
-        "tried": tried,
-    }
+    return {**facts, "choice_rows": len(bench.samples.choice), "tried": tried}

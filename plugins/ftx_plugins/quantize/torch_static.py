@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 
 from ftx_plugins.quantize.levels import input_levels, weight_levels
 from ftx_plugins.quantize.recipe import LayerInput, Recipe
-from ftx_plugins.quantize.torch_dynamic import QuantizedEmbedding, layer_names
+from ftx_plugins.quantize.torch_dynamic import replaced
 
 
 class StaticLinear(nn.Module):
@@ -37,11 +36,4 @@ class StaticLinear(nn.Module):
 
 def quantize(model: Any, recipe: Recipe) -> Any:
     """A copy of `model`, on the processor and in evaluation mode, with the recipe's layers quantized."""
-    names = layer_names(model, recipe)
-    quantized = copy.deepcopy(model).cpu().eval()
-    for name in names:
-        module = quantized.get_submodule(name)
-        linear = isinstance(module, nn.Linear)
-        replacement = StaticLinear(module, recipe.input_of(name), recipe) if linear else QuantizedEmbedding(module)
-        quantized.set_submodule(name, replacement)
-    return quantized
+    return replaced(model, recipe, lambda name, linear: StaticLinear(linear, recipe.input_of(name), recipe))

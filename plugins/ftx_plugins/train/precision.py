@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ftx import FtxError
-from ftx.machine import processor
+from ftx.machine import flags_of, processor
 from ftx_plugins.train.config import Precision
 
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
@@ -13,8 +13,7 @@ BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def processor_has_bf16() -> bool:
-    flags = processor().rpartition("[")[2].rstrip("]").split()
-    return not BF16_FLAGS.isdisjoint(flags)
+    return not BF16_FLAGS.isdisjoint(flags_of(processor()))
 
 
 def resolve_precision(wanted: Literal["auto", "bf16", "fp16", "fp32"], device: str, has_bf16: bool) -> Precision:

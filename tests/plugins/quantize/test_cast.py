@@ -18,9 +18,9 @@ from ftx_plugins.evaluate.candidates import candidates_of
 from ftx_plugins.export.config import BundleConfig, OnnxConfig
 from ftx_plugins.export.run import run_bundle, run_onnx
 from ftx_plugins.quantize import cast, check
-from ftx_plugins.quantize import config as settings
 from ftx_plugins.quantize.config import CastConfig
 from ftx_plugins.quantize.recipe import Recipe, simulate
+from ftx_plugins.train import precision
 from ftx_serving.predictor import Predictor, choose_variant
 
 TEXTS = ["love great car", "the awful phone is bad", "table window"]
@@ -95,8 +95,8 @@ def test_a_cast_that_no_variant_can_take_says_so(plain_bundle: Artifact, make_co
 
 def test_a_processor_without_bf16_is_a_problem_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     model = ModelSettings("tiny")
-    monkeypatch.setattr(settings, "processor", lambda: "Some CPU [avx2 avx512f]")
+    monkeypatch.setattr(precision, "processor", lambda: "Some CPU [avx2 avx512f]")
     [problem] = check.check_bf16(CastConfig(), model)
     assert "no bf16" in problem.message
-    monkeypatch.setattr(settings, "processor", lambda: "Some CPU [avx2 avx512_bf16]")
+    monkeypatch.setattr(precision, "processor", lambda: "Some CPU [avx2 avx512_bf16]")
     assert not list(check.check_bf16(CastConfig(), model))
