@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from ftx.cli import report
+from ftx.cli.interruption import Interruption
 from ftx.cli.options import command_line, config_option, json_option, load_plugins, print_json, read_config, set_option
 from ftx.console import RunConsole, print_scoreboard
 from ftx.events import Events
@@ -43,9 +40,9 @@ def run(
     plugins = load_plugins(context)
     plan = make_plan(steps, read_config(config_path, settings), plugins)
     console = RunConsole(quiet=quiet)
-    with console, _termination_as_interrupt():
+    with console, Interruption() as interruption:
         command = command_line("run", *steps, config_path=config_path, settings=settings)
-        result = run_plan(plan, plugins, Events([console]), command=command, executor=executor)
+        result = run_plan(plan, plugins, Events([console, interruption]), command=command, executor=executor)
     if result.error is not None:
         if not as_json and result.rows:
             print_scoreboard(result.rows)
@@ -71,17 +68,3 @@ def _print_result(result: RunResult, config_path: Path | None) -> None:
     click.echo(f"  ftx show latest{config}    # what it is made of, and how")
     if result.rows:
         click.echo(f"  ftx show latest:evaluate:validation{config}    # which rows changed their label")
-
-
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops a run as Ctrl-C does: the record says so, and locks are let go."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
