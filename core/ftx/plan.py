@@ -13,9 +13,9 @@ from typing import Any
 from ftx import machine
 from ftx.artifacts import Artifact, canonical_json
 from ftx.config import BudgetTable, input_paths
+from ftx.discovery import PluginInfo
 from ftx.errors import ExitCode, FtxError
 from ftx.hashing import files_below
-from ftx.plugins import PluginInfo
 from ftx.settings import StepConfig
 from ftx.sources import HUB, read_model_folder
 from ftx.step import ModelSettings, Step

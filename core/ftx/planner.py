@@ -72,8 +72,7 @@ class _Planner:
     has_head: bool = True
 
     def plan(self) -> Plan:
-        self.plugins.steps()  # registers, and finds clashes
-        self.problems += self.plugins.problems
+        self.problems += self.plugins.find_clashes()
         project = self._table(ProjectTable, "", self.config.top_level()) or ProjectTable()
         budget = self._table(BudgetTable, "budget") or BudgetTable()
         self.problems += check_tables(self.config, self.plugins)
@@ -237,13 +236,17 @@ class _Planner:
         required = self._table(RequiresTable, "requires") or RequiresTable()
         found = {info.name: info for info in self.plugins.infos}
         for name in required.plugins:
-            if name not in found:
+            if name in self.plugins.blocked:
+                message = f"the project requires the plugin {name}, and {self.plugins.blocked[name]} keeps it out"
+                self.problems.append(Problem(message, "", ("allow it, or take it out of [requires] plugins",)))
+            elif name not in found:
                 hint = f"install the package that holds it, for example: pip install {name}"
                 self.problems.append(
                     Problem(f"the project requires the plugin {name}, which is not there", "", (hint,))
                 )
             elif found[name].error:
-                self.problems.append(Problem(f"the required plugin {found[name]} is broken: {found[name].error}"))
+                message = f"the required plugin {found[name]} is broken: {found[name].error}"
+                self.problems.append(Problem(message, "", (found[name].repair,)))
 
     def _table(self, kind: type[Table], name: str, values: Mapping[str, Any] | None = None) -> Table | None:
         known = () if name else (*TABLES, *{step.stage for step in self.plugins.steps().values()})

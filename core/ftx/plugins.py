@@ -1,4 +1,4 @@
-"""Finding plugins, loading each in isolation, and the registry of what they add.
+"""Loading each plugin in isolation, and the registry of what they add.
 
 A broken plugin is reported with its distribution and version, and matters only to a plan that needs it. Two plugins
 that register the same name are an error naming both; built-in names are reserved.
@@ -6,22 +6,25 @@ that register the same name are an error naming both; built-in names are reserve
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any
 
 import pluggy
 
 from ftx import hookspecs
+from ftx.discovery import PluginInfo, Selection, find_plugins
 from ftx.errors import FtxError, Problem
+from ftx.registration import Registered, checked, name_of
 from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step
 
-ENTRY_POINTS = "ftx"
 DISTRIBUTION = "ftx-toolchain"
 BUILT_IN = (
     "ftx_plugins.model.hooks",
@@ -35,24 +38,7 @@ BUILT_IN = (
     "ftx_serving.hooks",
 )
 SLOW_IMPORT_MS = 300
-
-Registered = TypeVar("Registered", Step, Metric, Runtime, Command, Executor, Architecture)
-
-
-@dataclass(frozen=True)
-class PluginInfo:
-    """A plugin that was found: where it comes from, how long its import took, and why it is not in use, if so."""
-
-    name: str
-    module: str
-    distribution: str
-    version: str
-    built_in: bool
-    milliseconds: float = 0.0
-    error: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.distribution} {self.version})"
+STRICT = "FTX_STRICT_PLUGINS"
 
 
 @dataclass
@@ -62,45 +48,30 @@ class PluginManager:
     infos: list[PluginInfo] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     """Clashes of names: they keep every plan from running until one side is blocked."""
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    """Plugin -> what keeps it from loading, though it is installed: `FTX_PLUGINS` or `--no-plugins`."""
     _pluggy: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(hookspecs.PROJECT))
     _origins: dict[tuple[str, str], PluginInfo] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, *, third_party: bool = True, built_in: bool = True) -> PluginManager:
+    def load(cls, *, third_party: bool = True, built_in: bool = True, strict: bool | None = None) -> PluginManager:
         """Load the built-in plugins and those of installed packages (entry-point group `ftx`).
 
-        `FTX_PLUGINS` holds names, comma-separated: only those of third parties load; a name behind `-` is blocked
-        instead. `FTX_STRICT_PLUGINS=1` makes a broken plugin an error (`FtxError`).
+        `FTX_PLUGINS` chooses among those of third parties (see `Selection`). `FTX_STRICT_PLUGINS=1`, or `strict`,
+        makes a broken plugin, or two that clash, an error (`FtxError`).
         """
         manager = cls()
         manager._pluggy.add_hookspecs(hookspecs)
         for module in BUILT_IN if built_in else ():
             manager.add(module.removesuffix(".hooks"), module, DISTRIBUTION, own_version(), built_in=True)
-        if third_party:
-            wanted = _wanted(os.environ.get("FTX_PLUGINS"))
-            for point in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-                # Names are filtered before anything is imported: a blocked plugin cannot do harm.
-                if wanted(point.name):
-                    distribution = point.dist.name if point.dist else "?"
-                    version = point.dist.version if point.dist else "?"
-                    manager.add(point.name, point.value, distribution, version, built_in=False)
-        if os.environ.get("FTX_STRICT_PLUGINS", "") not in ("", "0"):
+        manager._add_installed(third_party)
+        if os.environ.get(STRICT, "") not in ("", "0") if strict is None else strict:
             manager._raise_broken()
         return manager
 
     def add(self, name: str, module: str, distribution: str, version: str, *, built_in: bool = False) -> None:
         """Load one plugin from a module; whatever goes wrong is kept in its info."""
-        started = time.perf_counter()
-        error = ""
-        try:
-            self._register(importlib.import_module(module), name)
-        except (
-            Exception,
-            SystemExit,
-        ) as exception:  # whatever a plugin does at import: it is reported, and ftx goes on
-            error = f"{type(exception).__name__}: {exception}"
-        milliseconds = (time.perf_counter() - started) * 1000
-        self.infos.append(PluginInfo(name, module, distribution, version, built_in, milliseconds, error))
+        self._add(PluginInfo(name, module, distribution, version, built_in))
 
     def steps(self) -> Mapping[str, Step]:
         """`stage:method` -> step, of all plugins."""
@@ -128,10 +99,15 @@ class PluginManager:
 
     def origin(self, registered: Step | Metric | Runtime | Command | Executor | Architecture) -> PluginInfo:
         """The plugin that registered this."""
-        return self._origins[type(registered).__name__, _name(registered)]
+        return self._origins[type(registered).__name__, name_of(registered)]
 
     def broken(self) -> list[PluginInfo]:
         return [info for info in self.infos if info.error]
+
+    def find_clashes(self) -> list[Problem]:
+        """Ask every adding hook but that of commands, and return the problems of all of them."""
+        _ = (self._steps, self._metrics, self._runtimes, self._executors, self._architectures)
+        return self.problems
 
     def notify(self, observer: str, **values: Any) -> list[str]:
         """Call an observer hook of each plugin; returns what went wrong, which never fails a run."""
@@ -139,7 +115,9 @@ class PluginManager:
         for implementation in getattr(self._pluggy.hook, observer).get_hookimpls():
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 errors.append(f"the plugin {implementation.plugin_name} failed in {observer}: {error!r}")
         return errors
 
@@ -148,10 +126,11 @@ class PluginManager:
         steps: dict[str, Step] = {}
         for hook in (*hookspecs.STAGE_HOOKS, "ftx_steps"):
             steps.update(self._collect(hook, Step, taken=steps))
-        for stage in {step.stage for step in steps.values()}:
-            defaults = [step.full_name for step in steps.values() if step.stage == stage and step.default]
+        for stage in sorted({step.stage for step in steps.values()}):
+            defaults = [step for step in steps.values() if step.stage == stage and step.default]
             if len(defaults) > 1:
-                self.problems.append(Problem(f"{' and '.join(defaults)} are both the default of {stage}", "plugins"))
+                first, second, *_ = defaults
+                self._report_clash("default of", stage, self.origin(first), self.origin(second))
         return steps
 
     @cached_property
@@ -164,7 +143,10 @@ class PluginManager:
 
     @cached_property
     def _commands(self) -> dict[str, Command]:
-        return self._collect("ftx_commands", Command)
+        from ftx.cli import COMMANDS  # the command line imports this module
+
+        own = {name: Command(name, summary, target) for name, (target, summary) in COMMANDS.items()}
+        return self._collect("ftx_commands", Command, taken=own)
 
     @cached_property
     def _executors(self) -> dict[str, Executor]:
@@ -174,14 +156,63 @@ class PluginManager:
     def _architectures(self) -> dict[str, Architecture]:
         return self._collect("ftx_architectures", Architecture)
 
+    def _add_installed(self, third_party: bool) -> None:
+        setting = os.environ.get("FTX_PLUGINS")
+        selection = Selection.parse(setting)
+        installed = find_plugins()
+        blocked: dict[str, str] = {}
+        for info in installed:
+            # Names are filtered before anything is imported: a blocked plugin cannot do harm.
+            if not third_party:
+                blocked[info.name] = "--no-plugins"
+            elif not selection.admits(info):
+                blocked[info.name] = f"FTX_PLUGINS={setting}"
+            elif info.error:
+                self.infos.append(info)
+            else:
+                self._add(info)
+        self.blocked = blocked
+        known = {name for info in installed for name in (info.name, info.distribution)}
+        for name in sorted(selection.only - known) if third_party else ():
+            near = difflib.get_close_matches(name, sorted(known), n=1)
+            message = f"FTX_PLUGINS names {name}, which is not installed"
+            message += f" (did you mean {near[0]}?)" if near else ""
+            self.problems.append(Problem(message, "plugins", ("see what there is: FTX_PLUGINS= ftx plugins",)))
+
+    def _add(self, info: PluginInfo) -> None:
+        namesake = next((other for other in self.infos if other.name == info.name and not other.error), None)
+        started = time.perf_counter()
+        error = f"its name is taken by {namesake}" if namesake else ""
+        if not error:
+            try:
+                with _stdout_kept_clean():
+                    self._register(importlib.import_module(info.module), info.name)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exception:  # whatever a plugin does at import: it is reported, and ftx goes on
+                error = f"{type(exception).__name__}: {exception}"
+        milliseconds = (time.perf_counter() - started) * 1000
+        self.infos.append(replace(info, milliseconds=milliseconds, error=error))
+
     def _register(self, module: Any, name: str) -> None:
         try:
             self._pluggy.register(module, name)
-            self._pluggy.check_pending()
-        except pluggy.PluginValidationError:
+            self._check_hooks(module)
+        except (pluggy.PluginValidationError, ValueError):
             if self._pluggy.has_plugin(name):
                 self._pluggy.unregister(name=name)
             raise
+
+    def _check_hooks(self, module: Any) -> None:
+        """Raise `ValueError` for a hook that ftx does not have, and for one of a sort that ftx does not call."""
+        for caller in self._pluggy.get_hookcallers(module) or ():
+            own = [implementation for implementation in caller.get_hookimpls() if implementation.plugin is module]
+            if not caller.has_spec() and not all(implementation.optionalhook for implementation in own):
+                hooks = [name for name in vars(hookspecs) if name.startswith("ftx_")]
+                near = difflib.get_close_matches(caller.name, hooks, n=1)
+                raise ValueError(f"unknown hook {caller.name}" + (f" (did you mean {near[0]}?)" if near else ""))
+            if any(implementation.wrapper or implementation.hookwrapper for implementation in own):
+                raise ValueError(f"{caller.name} is a wrapper, and ftx calls none: each plugin's values stand alone")
 
     def _collect(
         self, hook: str, expected: type[Registered], taken: Mapping[str, Registered] | None = None
@@ -192,41 +223,39 @@ class PluginManager:
         # In the order of loading, built-in plugins first: a clash is then always the later one's.
         for info in [info for info in self.infos if not info.error and info.name in by_name]:
             try:
-                values = _checked(by_name[info.name].function(), expected, hook)
-            except Exception as exception:
-                self._mark_broken(info, f"{hook}: {type(exception).__name__}: {exception}")
+                with _stdout_kept_clean():
+                    values = checked(by_name[info.name].function(), expected, hook)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exception:
+                error = f"{hook}: {type(exception).__name__}: {exception}"
+                self.infos[self.infos.index(info)] = replace(info, error=error)
                 continue
             for value in values:
-                name = _name(value)
+                name, what = name_of(value), expected.__name__
                 if name in found or name in (taken or {}):
-                    self._clash(expected.__name__.lower(), name, info)
+                    self._report_clash(what.lower(), name, self._origins.get((what, name)), info)
                 else:
                     found[name] = value
-                    self._origins[expected.__name__, name] = info
+                    self._origins[what, name] = info
         return found
 
-    def _clash(self, what: str, name: str, info: PluginInfo) -> None:
-        first = self._origins.get((what.capitalize(), name))
-        self.problems.append(
-            Problem(
-                f"the {what} {name} is registered by both {first or 'ftx'} and {info}",
-                "plugins",
-                (f"block one of them: FTX_PLUGINS=-{info.name} ftx …",),
-            )
-        )
-
-    def _mark_broken(self, info: PluginInfo, error: str) -> None:
-        place = self.infos.index(info)
-        self.infos[place] = PluginInfo(
-            info.name, info.module, info.distribution, info.version, info.built_in, info.milliseconds, error
-        )
+    def _report_clash(self, what: str, name: str, first: PluginInfo | None, second: PluginInfo) -> None:
+        if first and (first.name, first.distribution) == (second.name, second.distribution):
+            message = f"the {what} {name} is registered twice by {second}"
+        else:
+            message = f"the {what} {name} is registered by both {first or 'ftx'} and {second}"
+        hint = f"block one of them: FTX_PLUGINS=-{second.name} ftx …"
+        self.problems.append(Problem(message, "plugins", (hint,)))
 
     def _raise_broken(self) -> None:
-        _ = (self._steps, self._metrics, self._runtimes, self._commands, self._executors, self._architectures)
-        if broken := self.broken():
-            lines = [f"{info}: {info.error}" for info in broken]
+        _ = (self.find_clashes(), self._commands)
+        lines = [f"{info}: {info.error}" for info in self.broken()] + [str(problem) for problem in self.problems]
+        if lines:
             raise FtxError(
-                "FTX_STRICT_PLUGINS is set, and there are broken plugins\n  " + "\n  ".join(lines), "ftx plugins"
+                f"{STRICT} is set, and there are broken plugins\n  " + "\n  ".join(lines),
+                *(info.repair for info in self.broken()),
+                "see all of them: ftx plugins",
             )
 
 
@@ -240,25 +269,8 @@ def own_version() -> str:
     return __version__
 
 
-def _wanted(setting: str | None) -> Callable[[str], bool]:
-    names = [name.strip() for name in (setting or "").split(",") if name.strip()]
-    blocked = {name[1:] for name in names if name.startswith("-")}
-    allowed = {name for name in names if not name.startswith("-")}
-    if setting is not None and not names:
-        return lambda name: False
-    return lambda name: name not in blocked and (not allowed or name in allowed)
-
-
-def _checked(values: Iterable[Registered] | None, expected: type[Registered], hook: str) -> Sequence[Registered]:
-    result = list(values or ())
-    for value in result:
-        if not isinstance(value, expected):
-            raise TypeError(f"returned {value!r}, not a {expected.__name__}")
-        stage = hookspecs.STAGE_HOOKS.get(hook)
-        if isinstance(value, Step) and stage and value.stage != stage:
-            raise ValueError(f"returned the step {value.full_name}, which is not of the stage {stage}")
-    return result
-
-
-def _name(value: Step | Metric | Runtime | Command | Executor | Architecture) -> str:
-    return value.full_name if isinstance(value, Step) else value.name
+@contextlib.contextmanager
+def _stdout_kept_clean() -> Iterator[None]:
+    """What a plugin prints while it loads goes to stderr: stdout may be a JSON document that a program reads."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

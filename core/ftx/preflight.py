@@ -35,7 +35,18 @@ def check_steps(steps: Sequence[PlannedStep], model: ModelSettings) -> Iterator[
             hint = "pip install 'ftx-toolchain[train]'" if builtin else f"pip install {' '.join(missing)}"
             yield Problem(f"needs {', '.join(missing)}, not installed", planned.name, (hint,))
         if planned.step.check:
-            yield from load_by_name(planned.step.check)(planned.config, model)
+            yield from _ask(planned, planned.step.check, model)
+
+
+def _ask(planned: PlannedStep, check: str, model: ModelSettings) -> Iterator[Problem]:
+    """What the step's own check finds; a check that fails is a problem that names its plugin."""
+    try:
+        yield from load_by_name(check)(planned.config, model)
+    except Exception as error:
+        if planned.plugin.built_in:
+            raise
+        message = f"{check} of the plugin {planned.plugin} failed: {type(error).__name__}: {error}"
+        yield Problem(message, planned.name, (planned.plugin.repair,))
 
 
 def check_disk(steps: Sequence[PlannedStep], store: Path, model: Path) -> Iterator[Problem]:

@@ -28,8 +28,13 @@ def find_step(word: str, config: Config, plugins: PluginManager) -> Step | Probl
     names = {*plugins.steps(), *(step.stage for step in plugins.steps().values())}
     near = difflib.get_close_matches(word, sorted(names), n=1, cutoff=0.5)
     message = f"unknown step {word}" + (f" (did you mean {near[0]}?)" if near else "")
+    return Problem("; ".join([message, *_out_of_use(plugins)]), "", ("see what there is: ftx steps",))
+
+
+def _out_of_use(plugins: PluginManager) -> list[str]:
+    """The plugins that might have had what is missing."""
     broken = [f"the plugin {info} is broken: {info.error}" for info in plugins.broken()]
-    return Problem("; ".join([message, *broken]), "", ("see what there is: ftx steps",))
+    return broken + [f"the plugin {name} is kept out by {reason}" for name, reason in plugins.blocked.items()]
 
 
 def default_method(stage: str, config: Config, plugins: PluginManager) -> Step | Problem:
@@ -58,7 +63,8 @@ def check_tables(config: Config, plugins: PluginManager) -> Iterator[Problem]:
         if name in stages:
             yield from _check_table(name, table, config, plugins)
         else:
-            yield unknown_name(name, [*stages, *TABLES, *ProjectTable.model_fields])
+            problem = unknown_name(name, [*stages, *TABLES, *ProjectTable.model_fields])
+            yield Problem("; ".join([problem.message, *_out_of_use(plugins)]), problem.where, problem.hints)
 
 
 def settings_of(step: Step, config: Config, plugins: PluginManager) -> tuple[Any, dict[str, str], list[Problem]]:

@@ -35,11 +35,14 @@ class LazyGroup(click.Group):
     """Knows the names and summaries of its commands, and imports the one that is called."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return [*COMMANDS, *sorted(_third_party(context))]
+        return [*COMMANDS, *sorted(_third_party(context).commands())]
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        target = COMMANDS[name][0] if name in COMMANDS else _third_party(context).get(name, ("", ""))[0]
-        return load_by_name(target) if target else None
+        if name in COMMANDS:
+            own: click.Command = load_by_name(COMMANDS[name][0])
+            return own
+        plugins = _third_party(context)
+        return _load_command(name, plugins) if name in plugins.commands() else None
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
@@ -48,22 +51,43 @@ class LazyGroup(click.Group):
         if name not in COMMANDS and name not in (known := self.list_commands(context)):
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise click.UsageError(f"unknown command {name} ({hint})", context)
+            broken = [f"the plugin {info} is broken: {info.error}" for info in _third_party(context).broken()]
+            raise click.UsageError("; ".join([f"unknown command {name} ({hint})", *broken]), context)
         return super().resolve_command(context, arguments)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, summary) for name, (_, summary) in {**COMMANDS, **_third_party(context)}.items()]
+        rows = [(name, summary) for name, (_, summary) in COMMANDS.items()]
+        rows += [(name, command.summary) for name, command in _third_party(context).commands().items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
-def _third_party(context: click.Context) -> Mapping[str, tuple[str, str]]:
-    """Commands of plugins. Built-in plugins add none, so they are not loaded for this."""
-    if context.find_root().params.get("no_plugins"):
-        return {}
-    commands = PluginManager.load(built_in=False).commands()
-    # A plugin cannot take the name of a command of ftx's own.
-    return {name: (found.command, found.summary) for name, found in commands.items() if name not in COMMANDS}
+def _third_party(context: click.Context) -> PluginManager:
+    """The plugins of third parties. Built-in ones add no command, so they are not loaded for this."""
+    root = context.find_root()
+    plugins: PluginManager | None = root.meta.get(__name__)
+    if plugins is None:
+        # Not strict: `ftx --help` works whatever is installed, and each command loads what it needs by itself.
+        plugins = PluginManager.load(built_in=False, third_party=not root.params.get("no_plugins"), strict=False)
+        root.meta[__name__] = plugins
+    return plugins
+
+
+def _load_command(name: str, plugins: PluginManager) -> click.Command:
+    """The command `name` of a plugin; `FtxError` where two plugins have it, or where it cannot be imported."""
+    found = plugins.commands()[name]
+    for problem in plugins.problems:
+        if problem.message.startswith(f"the command {name} "):
+            raise FtxError(problem.message, *problem.hints)
+    info = plugins.origin(found)
+    try:
+        command = load_by_name(found.command)
+    except Exception as error:
+        message = f"the command {name} of the plugin {info} cannot be loaded: {type(error).__name__}: {error}"
+        raise FtxError(message, info.repair) from error
+    if not isinstance(command, click.Command):
+        raise FtxError(f"the command {name} of the plugin {info} is no click command: {found.command}", info.repair)
+    return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -51,8 +51,8 @@ def open_store(config: Config) -> Store:
     return Store((config.root / Path(project.store).expanduser()).resolve())
 
 
-def load_plugins(context: click.Context) -> PluginManager:
-    return PluginManager.load(third_party=not context.find_root().params.get("no_plugins"))
+def load_plugins(context: click.Context, *, strict: bool | None = None) -> PluginManager:
+    return PluginManager.load(third_party=not context.find_root().params.get("no_plugins"), strict=strict)
 
 
 def command_line(*words: str, config_path: Path | None, settings: tuple[str, ...]) -> str:

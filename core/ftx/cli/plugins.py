@@ -17,7 +17,8 @@ from ftx.plugins import SLOW_IMPORT_MS
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:
     """List the plugins that are installed: what each adds, how long its import takes, what is broken."""
-    manager = load_plugins(context)
+    # Not strict: this is what FTX_STRICT_PLUGINS sends the user to.
+    manager = load_plugins(context, strict=False)
     added: dict[str, list[str]] = {}
     registries: dict[str, Mapping[str, Any]] = {
         "": manager.steps(),
@@ -32,7 +33,8 @@ def plugins(context: click.Context, as_json: bool) -> None:
             added.setdefault(manager.origin(value).name, []).append(what + name)
     if as_json:
         listed = [{**asdict(info), "adds": added.get(info.name, [])} for info in manager.infos]
-        print_json({"plugins": listed, "problems": [str(problem) for problem in manager.problems]})
+        problems = [str(problem) for problem in manager.problems]
+        print_json({"plugins": listed, "problems": problems, "blocked": manager.blocked})
         return
     for info in manager.infos:
         where = "built in" if info.built_in else f"{info.distribution} {info.version}"
@@ -40,6 +42,9 @@ def plugins(context: click.Context, as_json: bool) -> None:
         click.echo(f"{info.name} ({where}): {', '.join(added.get(info.name, [])) or 'nothing'}{slow}")
         if info.error:
             click.secho(f"  broken: {info.error}", fg="red")
+            click.echo(f"  → {info.repair}")
+    for name, reason in manager.blocked.items():
+        click.echo(f"{name}: not loaded ({reason})")
     for problem in manager.problems:
         click.secho(f"{problem}", fg="red")
         for hint in problem.hints:

@@ -155,7 +155,14 @@ def _describe(
     """One entry of `models`: every figure of one candidate."""
     figures: dict[str, Any] = {"variant": candidate.variant, "quantized": candidate.quantized}
     for name, metric in context.plugins.metrics(context.model.task).items():
-        figures[name] = load_by_name(metric.compute)(rows.labels, logits, rows.names)
+        origin = context.plugins.origin(metric)
+        try:
+            figures[name] = load_by_name(metric.compute)(rows.labels, logits, rows.names)
+        except Exception as error:
+            if origin.built_in:
+                raise
+            # What somebody else's metric cannot compute is no reason to lose the whole evaluation.
+            context.warn(f"no {name}: the metric of the plugin {origin} failed: {type(error).__name__}: {error}")
     predicted = logits.argmax(axis=1)
     if expected is not None:
         flipped = predicted != expected.argmax(axis=1)
