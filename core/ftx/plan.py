@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class PlannedStep:
     plugin: PluginInfo
     added: bool = False
     """Whether the planner added it."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Of a step that evaluates: the metrics of plugins -> their distribution and version. They are part of the key."""
 
     @property
     def name(self) -> str:
@@ -96,6 +98,8 @@ def step_key(planned: PlannedStep, inputs: Mapping[str, Artifact], plan: Plan, s
         "trust_remote_code": plan.model.trust_remote_code,
         "device": plan.device,
     }
+    if planned.metrics:
+        facts["metrics"] = planned.metrics
     if step.measures:
         facts["machine"] = machine.identity(plan.device)
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()

@@ -149,11 +149,17 @@ class _Planner:
             self.made.append(_Made(identity, gives, inputs.get("model")))
         if settings is not None and complete:
             origin = self.plugins.origin(step)
-            self.steps.append(PlannedStep(identity, step, settings, sources, inputs, gives, origin, added))
+            metrics = self._metrics_of_plugins() if step.stage == "evaluate" else {}
+            self.steps.append(PlannedStep(identity, step, settings, sources, inputs, gives, origin, added, metrics))
         of_reference = self.reference is not None and inputs.get("model") == self.reference
         if step.stage == "evaluate" and of_reference and self.baseline is None:
             self.baseline = identity
         return identity
+
+    def _metrics_of_plugins(self) -> dict[str, str]:
+        """Metric -> distribution and version, of those that are not ftx's own: an evaluation holds them too."""
+        origins = {name: self.plugins.origin(metric) for name, metric in self.plugins.all_metrics().items()}
+        return {name: f"{info.distribution} {info.version}" for name, info in origins.items() if not info.built_in}
 
     def _wire(self, step: Step) -> tuple[dict[str, str], bool]:
         """Input -> producer (the newest artifact of its kinds), and whether none is missing."""

@@ -45,9 +45,7 @@ def _check_names(value: Step | Metric | Runtime | Command | Executor | Architect
     for field in IMPORT_STRINGS:
         target = getattr(value, field, None)
         if target is not None and not (isinstance(target, str) and IMPORT_STRING.fullmatch(target)):
-            raise ValueError(
-                f"{name_of(value)}: {field} = {target!r} is no import string such as 'package.module:name'"
-            )
+            raise ValueError(f"{name_of(value)}: {field} = {target!r} is no import string (package.module:name)")
 
 
 def _check_step(step: Step, hook: str) -> None:

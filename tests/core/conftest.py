@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -126,6 +130,58 @@ def ftx_steps():
         yield _step("evaluate", name, Evaluation, takes, run="evaluate", config=EvaluateConfig,
                     default=name == "validation")
 '''
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of installed packages, first on the path of this process and of those that it starts."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    return folder
+
+
+@pytest.fixture
+def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """`install(name, code, version="2.1", distribution="ftx-NAME")`: an installed distribution.
+
+    Its entry point NAME is a module `ftx_NAME` with that code. Returns the folder of its metadata.
+    """
+
+    def make(name: str, code: str, version: str = "2.1", distribution: str = "") -> Path:
+        distribution = distribution or f"ftx-{name}"
+        module = distribution.replace("-", "_")
+        (site / f"{module}.py").write_text(textwrap.dedent(code), encoding="utf-8")
+        for older in site.glob(f"{module}-*.dist-info"):
+            shutil.rmtree(older)
+        info = site / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[ftx]\n{name} = {module}\n")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        importlib.invalidate_caches()
+        return info
+
+    return make
+
+
+@pytest.fixture
+def ftx(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`ftx(*arguments, **environment)`: the command line in a process of its own, in the folder `tmp_path`."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FTX_")}
+        return subprocess.run(
+            [sys.executable, "-m", "ftx", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**kept, "HOME": str(tmp_path), **environment},
+            check=False,
+        )
+
+    return run
 
 
 @pytest.fixture

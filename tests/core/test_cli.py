@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -18,23 +19,6 @@ except SystemExit as finished:
     assert finished.code == 0, finished.code
 print("\\n" + " ".join(sorted({{name.partition(".")[0] for name in sys.modules}})))
 """
-
-
-@pytest.fixture
-def ftx(tmp_path):
-    """`ftx(*arguments)`: the command line in a fresh process, in an empty folder."""
-
-    def run(*arguments, **environment):
-        return subprocess.run(
-            [sys.executable, "-m", "ftx", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **environment},
-            check=False,
-        )
-
-    return run
 
 
 def loaded_by(*arguments):
@@ -180,7 +164,8 @@ def test_texts_that_are_no_utf8_are_one_clear_error(ftx, tmp_path):
 
 def test_a_bug_is_called_one_shown_with_its_traceback_and_is_json_too(ftx, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import ftx.runs\nftx.runs.list_runs = None\n")
-    ran = ftx("runs", "--json", PYTHONPATH=str(tmp_path))
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    ran = ftx("runs", "--json", PYTHONPATH=path)
     assert ran.returncode == 1
     assert "Traceback" in ran.stderr
     error = json.loads(ran.stdout)["error"]

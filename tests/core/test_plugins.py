@@ -1,33 +1,9 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
-
-
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """`install(name, code)`: an installed distribution `ftx-NAME` whose entry point is a module with that code."""
-    site = tmp_path / "site-packages"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-
-    def make(name, code):
-        module = f"ftx_{name}"
-        (site / f"{module}.py").write_text(textwrap.dedent(code), encoding="utf-8")
-        info = site / f"ftx_{name}-2.1.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ftx-{name}\nVersion: 2.1\n")
-        (info / "entry_points.txt").write_text(f"[ftx]\n{name} = {module}\n")
-        monkeypatch.delitem(sys.modules, module, raising=False)
-
-    return make
-
 
 STEP = """
     from ftx import Checkpoint, Step, StepConfig, hookimpl
@@ -119,7 +95,7 @@ def test_strict_plugins_make_a_broken_one_an_error(install, monkeypatch):
         PluginManager.load(built_in=False)
 
 
-def test_a_plugins_command_is_listed_and_runs(install, tmp_path, monkeypatch):
+def test_a_plugins_command_is_listed_and_runs(install, ftx):
     install(
         "greet",
         """
@@ -135,14 +111,9 @@ def test_a_plugins_command_is_listed_and_runs(install, tmp_path, monkeypatch):
             yield Command(name="greet", summary="Say hello", command="ftx_greet:greet")
         """,
     )
-    environment = {"PYTHONPATH": str(tmp_path / "site-packages"), "PATH": "/usr/bin"}
-    command = [sys.executable, "-c", "from ftx.cli import main; main()"]
-    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, env=environment, check=True).stdout
-    assert "greet    Say hello" in shown
-    ran = subprocess.run([*command, "greet"], capture_output=True, text=True, env=environment, check=True)
-    assert ran.stdout == "hello from a plugin\n"
-    blocked = subprocess.run([*command, "--no-plugins", "greet"], capture_output=True, env=environment, check=False)
-    assert blocked.returncode == 2
+    assert "greet    Say hello" in ftx("--help").stdout
+    assert ftx("greet").stdout == "hello from a plugin\n"
+    assert ftx("--no-plugins", "greet").returncode == 2
 
 
 def test_the_built_in_plugins_are_whole():
