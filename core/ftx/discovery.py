@@ -88,9 +88,7 @@ def _read(distribution: metadata.Distribution) -> Iterator[PluginInfo]:
         yield PluginInfo(folder, "", name, version, error=f"entry_points.txt is damaged: {error}")
         return
     for point in points:
-        damaged = (
-            "" if version != "?" else f"the metadata of its package is damaged ({folder}): METADATA has no version"
-        )
+        damaged = "" if version != "?" else f"METADATA of its package {folder} is damaged: it has no version"
         yield PluginInfo(point.name, point.value, name, version, error=damaged)
 
 

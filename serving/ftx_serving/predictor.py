@@ -127,6 +127,8 @@ def choose_variant(
     executors = [runtimes[runtime]] if runtime is not None else list(runtimes.values())
     refused = []
     for candidate in candidates:
+        if candidate.runtime not in runtimes:
+            refused.append(f"{candidate.name}: nothing that is installed adds its runtime {candidate.runtime}")
         for executor in executors:
             reason = _refusal(candidate, executor, device, named=variant is not None)
             if reason is None:
@@ -136,7 +138,7 @@ def choose_variant(
     raise FtxError(
         f"no variant of the bundle runs {wanted}\n  " + "\n  ".join(refused),
         "install a runtime that is missing: pip install 'ftx-toolchain[onnx]' or 'ftx-toolchain[openvino]'",
-        "or choose another variant, runtime or device",
+        "or choose another variant, runtime or device; a runtime of a plugin is there if ftx plugins lists it",
     )
 
 

@@ -66,7 +66,7 @@ def _findings(context: click.Context, packages: dict[str, dict[str, str]], store
         missing = [name for name, version in versions.items() if not version]
         if missing and extra != "demo":
             found.append(f"{', '.join(missing)} missing: pip install 'ftx-toolchain[{extra}]'")
-    plugins = load_plugins(context)
+    plugins = load_plugins(context, strict=False)
     plugins.steps()
     found += [f"the plugin {info} is broken: {info.error}" for info in plugins.broken()]
     found += [str(problem) for problem in plugins.problems]

@@ -61,7 +61,8 @@ def predict(
     target = PREDICTORS.get(type(artifact))
     if target is None:
         raise FtxError(
-            f"{reference} is a {artifact.kind}, which cannot classify", "name a bundle or a checkpoint: latest:export"
+            f"{reference} is a {artifact.manifest.kind}, which cannot classify",
+            "name a bundle or a checkpoint: latest:export",
         )
     choices = {"top_k": top_k, "variant": variant, "runtime": runtime, "device": device}
     function = load_by_name(target)
