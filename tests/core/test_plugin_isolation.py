@@ -286,8 +286,6 @@ def test_no_plugin_of_a_third_party_loads_where_ftx_plugins_is_empty(install, mo
 )
 @pytest.mark.usefixtures("trained")
 def test_a_plugin_that_the_project_requires(code, environment, options, message, install, project, monkeypatch):
-    code, environment, options, message, install, project, trained, monkeypatch
-):
     if code:
         install("cluster", code)
     if environment:

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from ftx.cli.options import json_option, print_json
+from ftx.cli.options import json_option, load_plugins, print_json
+from ftx.cli.schema_file import directive, name_schema, write_schema
 from ftx.config import DEFAULT_FILE
 from ftx.errors import FtxError
 
@@ -48,24 +50,61 @@ accuracy_drop = 0.01
 @click.option("--data", default="data.csv", show_default=True, help="The labelled file.")
 @click.option("--text", help="Its column of texts.  [default: guessed from the header]")
 @click.option("--label", help="Its column of labels.  [default: guessed from the header]")
+@click.option(
+    "--schema", is_flag=True, help="Write a JSON Schema beside it too, by which editors complete and check the file."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path(DEFAULT_FILE), show_default=True)
 @json_option
-def init(model: str, data: str, text: str | None, label: str | None, out: Path, as_json: bool) -> None:
-    """Write an ftx.toml to start from. A file that is there is never overwritten."""
+@click.pass_context
+def init(
+    context: click.Context,
+    model: str,
+    data: str,
+    text: str | None,
+    label: str | None,
+    schema: bool,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Write an ftx.toml to start from. A file that is there is never overwritten.
+
+    With --schema an ftx.toml that is there gets a first line that names the schema; run it again when plugins have
+    changed.
+    """
+    given = [name for name in ("model", "data", "text", "label") if _is_given(context, name)]
+    if schema and out.exists() and not given:
+        _add_schema(context, out, as_json)
+        return
     if out.exists():
         raise FtxError(f"{out} exists already", f"edit it, or write another: ftx init --out my-{out.name}")
     columns = _columns(out.parent / data)
     text = text or _guess(columns, TEXT_NAMES)
     label = label or _guess(columns, LABEL_NAMES)
+    path = write_schema(out, load_plugins(context)) if schema else None
     values = {"model": model, "data": data, "text": text, "label": label}
-    out.write_text(TEMPLATE.format(**{name: json.dumps(value) for name, value in values.items()}), encoding="utf-8")
+    lines = TEMPLATE.format(**{name: json.dumps(value) for name, value in values.items()})
+    out.write_text((directive(path) if path else "") + lines, encoding="utf-8")
     config = "" if out.name == DEFAULT_FILE and out.parent == Path() else f" --config {out}"
     following = f"ftx plan train quantize export{config}"
     if as_json:
-        print_json({"path": str(out), **values, "next": following})
+        print_json({"path": str(out), **values, **({"schema": str(path)} if path else {}), "next": following})
         return
-    click.echo(f"wrote {out}")
+    click.echo(f"wrote {out}" + (f" and {path}" if path else ""))
     click.echo(f"next: {following}")
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
+def _add_schema(context: click.Context, out: Path, as_json: bool) -> None:
+    """Write the schema of an ftx.toml that is there, and name it in its first line."""
+    path = write_schema(out, load_plugins(context))
+    added = name_schema(out, path)
+    if as_json:
+        print_json({"path": str(out), "schema": str(path), "named": added})
+        return
+    click.echo(f"wrote {path}" + (f"; {out} names it now in its first line" if added else ""))
 
 
 def _columns(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ from ftx.cli.options import json_option, load_plugins, print_json
 from ftx.config import Config
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
+from ftx.schema import step_schema
 from ftx.step import Kind, Step
 from ftx.step_settings import find_step
 
@@ -43,8 +44,9 @@ def steps(context: click.Context, as_json: bool) -> None:
 @steps.command()
 @click.argument("step")
 @json_option
+@click.option("--schema", is_flag=True, help="Print the JSON Schema (draft 2020-12) of its settings.")
 @click.pass_context
-def show(context: click.Context, step: str, as_json: bool) -> None:
+def show(context: click.Context, step: str, as_json: bool, schema: bool) -> None:
     """Show STEP with its settings: type, default, what each means."""
     from pathlib import Path
 
@@ -52,6 +54,9 @@ def show(context: click.Context, step: str, as_json: bool) -> None:
     found = find_step(step, Config(Path.cwd(), None), plugins)
     if not isinstance(found, Step):
         raise FtxError(found.message, *found.hints)
+    if schema:
+        print_json(step_schema(found, plugins))
+        return
     if as_json:
         print_json(_as_json(found, plugins))
         return
@@ -61,10 +66,10 @@ def show(context: click.Context, step: str, as_json: bool) -> None:
     click.echo(f"  gives {_gives(found)}")
     click.echo(f"  needs {', '.join(found.requires) or 'nothing more'}")
     click.echo(f"\n[{found.stage}]")
-    schema = found.config.model_json_schema()["properties"]
+    described = found.config.model_json_schema().get("properties", {})
     for name, field in found.config.model_fields.items():
         default = "(must be set)" if field.is_required() else repr(field.default)
-        click.echo(f"  {name}: {_type(schema[name])} = {default}")
+        click.echo(f"  {name}: {_type(described[name])} = {default}")
         click.echo(f"      {field.description or ''}")
 
 
