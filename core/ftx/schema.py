@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic.errors import PydanticUserError
 
-from ftx.config import TABLES, BudgetTable, ModelTable, ProjectTable, RequiresTable
+from ftx.config import BudgetTable, ModelTable, ProjectTable, RequiresTable
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
 from ftx.settings import StepConfig
@@ -37,10 +37,11 @@ def project_schema(plugins: PluginManager) -> tuple[Schema, list[str]]:
     """
     definitions: Schema = {}
     properties: Schema = dict(_fields(ProjectTable))
-    for name, table in zip(TABLES, (ModelTable, BudgetTable, RequiresTable), strict=True):
+    own: Mapping[str, type[StepConfig]] = {"model": ModelTable, "budget": BudgetTable, "requires": RequiresTable}
+    for name, table in own.items():
         properties[name] = _table(_fields(table), (table.__doc__ or "").strip())
     gaps: list[str] = []
-    for stage in sorted({step.stage for step in plugins.steps().values()} - set(TABLES)):
+    for stage in sorted({step.stage for step in plugins.steps().values()} - set(own)):
         properties[stage] = _stage_table(stage, plugins, definitions, gaps)
     schema = {"$schema": DRAFT, "$comment": WRITTEN_BY, "title": "ftx.toml", **_table(properties, "A project of ftx.")}
     return (schema | {"$defs": definitions} if definitions else schema), gaps
@@ -98,7 +99,8 @@ def _describe(config: type[StepConfig], step: Step, plugins: PluginManager) -> S
     if "$defs" in schema:
         schema["$defs"] = {prefix + name: definition for name, definition in schema["$defs"].items()}
     schema.setdefault("properties", {})
-    return _for_toml(schema)
+    described: Schema = _for_toml(schema)
+    return described
 
 
 def _for_toml(schema: Any) -> Any:

@@ -67,6 +67,18 @@ def test_dynamic_int8_is_never_chosen_for_a_gpu(tiny_bundle: Artifact) -> None:
     assert variant.name == "onnx-fp32"
 
 
+def test_a_variant_whose_runtime_came_with_a_plugin_that_is_gone_is_named(tiny_bundle: Artifact) -> None:
+    from dataclasses import replace
+
+    from ftx_serving.contract import Contract
+    from ftx_serving.predictor import choose_variant
+
+    contract = Contract.from_meta(tiny_bundle.meta)
+    lone = replace(contract, variants=(replace(contract.variants[0], name="tflite-int8", runtime="tflite"),))
+    with pytest.raises(FtxError, match="tflite-int8: nothing that is installed adds its runtime tflite"):
+        choose_variant(lone, {})
+
+
 def test_unknown_variants_and_runtimes_are_errors_that_list_the_known(
     tiny_bundle: Artifact, runtimes: Mapping[str, Runtime]
 ) -> None:

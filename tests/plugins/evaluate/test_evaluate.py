@@ -73,3 +73,25 @@ def test_each_changed_row_is_kept_with_both_labels(
     assert len(flips) == document["models"][0]["flips"] > 0
     assert all(flip["reference"] != flip["predicted"] for flip in flips)
     assert [flip["change"] for flip in flips] == sorted((flip["change"] for flip in flips), reverse=True)
+
+
+def test_a_plugins_metric_that_fails_costs_its_own_figure_alone(
+    reference, tiny_dataset, make_context, recorder, tmp_path, monkeypatch
+):
+    import sys
+
+    (tmp_path / "ftx_odd.py").write_text(
+        "from ftx import Metric, hookimpl\n"
+        "def compute(labels, logits, names): raise ZeroDivisionError('no rows')\n"
+        "@hookimpl\n"
+        "def ftx_metrics(): yield Metric(name='odd', summary='', compute='ftx_odd:compute')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    context = make_context("evaluate:validation")
+    context.plugins.add("odd", "ftx_odd", "ftx-odd", "2.1")
+    document = run_validation(CONFIG, {"model": reference, "data": tiny_dataset}, context)
+    assert "odd" not in document["models"][0]
+    assert document["models"][0]["accuracy"] > 0
+    (warning,) = [message for message in recorder.messages("warning") if "odd" in message]
+    assert "the plugin odd (ftx-odd 2.1) failed: ZeroDivisionError: no rows" in warning
+    sys.modules.pop("ftx_odd")
