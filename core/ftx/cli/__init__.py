@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ftx.errors import Bug, ExitCode, FtxError
 from ftx.plugins import PluginManager, own_version
@@ -27,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plugins": ("ftx.cli.plugins:plugins", "List what is installed, and what is broken"),
     "cache": ("ftx.cli.cache:cache", "List, clean and check the store"),
     "doctor": ("ftx.cli.doctor:doctor", "Look at this machine and this installation"),
+    "completion": ("ftx.cli.completion:completion", "Print the script that completes ftx in bash, zsh or fish"),
 }
 """Name -> import string and summary."""
 
@@ -42,12 +44,21 @@ class LazyGroup(click.Group):
             own: click.Command = load_by_name(COMMANDS[name][0])
             return own
         plugins = _third_party(context)
-        return _load_command(name, plugins) if name in plugins.commands() else None
+        if name not in plugins.commands():
+            return None
+        try:
+            return _load_command(name, plugins)
+        except FtxError:
+            if context.resilient_parsing:  # a key pressed in a shell: nothing to complete, and nothing to say
+                return None
+            raise
 
     def resolve_command(
         self, context: click.Context, arguments: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = arguments[0]
+        if context.resilient_parsing:
+            return super().resolve_command(context, arguments)
         if name not in COMMANDS and name not in (known := self.list_commands(context)):
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
@@ -55,11 +66,22 @@ class LazyGroup(click.Group):
             raise click.UsageError("; ".join([f"unknown command {name} ({hint})", *broken]), context)
         return super().resolve_command(context, arguments)
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Names with their summaries; click's own way imports every command for this."""
+        items = [
+            CompletionItem(name, help=summary)
+            for name, summary in self._summaries(context)
+            if name.startswith(incomplete)
+        ]
+        return items + click.Command.shell_complete(self, context, incomplete)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, summary) for name, (_, summary) in COMMANDS.items()]
-        rows += [(name, command.summary) for name, command in _third_party(context).commands().items()]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(self._summaries(context))
+
+    def _summaries(self, context: click.Context) -> list[tuple[str, str]]:
+        own = [(name, summary) for name, (_, summary) in COMMANDS.items()]
+        return own + [(name, command.summary) for name, command in _third_party(context).commands().items()]
 
 
 def _third_party(context: click.Context) -> PluginManager:
@@ -104,6 +126,8 @@ def cli(debug: bool, no_plugins: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """The entry point `ftx`: runs a command and exits with its code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if "_FTX_COMPLETE" in os.environ:
+        import ftx.cli.completion  # noqa: F401  bash is completed by ours, not by click's
     try:
         code = cli.main(arguments, prog_name="ftx", standalone_mode=False)
     except click.exceptions.Exit as finished:

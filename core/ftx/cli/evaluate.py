@@ -8,6 +8,7 @@ import click
 
 from ftx.artifacts import Artifact, Bundle, Checkpoint
 from ftx.cli import report
+from ftx.cli.completing import complete_classifier
 from ftx.cli.options import (
     command_line,
     config_option,
@@ -28,7 +29,7 @@ from ftx.store import Store
 
 
 @click.command("eval")
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="REF", shell_complete=complete_classifier)
 @config_option
 @set_option
 @json_option

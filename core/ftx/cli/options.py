@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ftx.cli.completing import complete_setting
 from ftx.config import Config, ProjectTable, load_config, validate
 from ftx.errors import PlanError
 from ftx.plugins import PluginManager
@@ -31,7 +32,12 @@ def config_option(function: Function) -> Function:
 
 def set_option(function: Function) -> Function:
     return click.option(
-        "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a setting: train.learning_rate=3e-5."
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=complete_setting,
+        help="Override a setting: train.learning_rate=3e-5.",
     )(function)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ftx.artifacts import Artifact
+from ftx.cli.completing import complete_steps
 from ftx.cli.options import config_option, json_option, load_plugins, print_json, read_config, set_option
 from ftx.errors import FtxError
 from ftx.plan import Plan, PlannedStep, step_key
@@ -19,7 +20,7 @@ from ftx.store import Store
 
 
 @click.command()
-@click.argument("steps", nargs=-1)
+@click.argument("steps", nargs=-1, shell_complete=complete_steps)
 @config_option
 @set_option
 @json_option

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ftx.artifacts import Bundle, Checkpoint
+from ftx.cli.completing import complete_classifier, complete_runtime, complete_variant
 from ftx.cli.options import config_option, json_option, load_plugins, open_store, print_json, read_config
 from ftx.errors import FtxError
 from ftx.runs import find_artifact
@@ -22,15 +23,17 @@ PREDICTORS = {
 
 
 @click.command()
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="REF", shell_complete=complete_classifier)
 @click.argument("texts", nargs=-1, metavar="TEXT...")
 @config_option
 @json_option
 @click.option("--file", "file", type=click.File(encoding="utf-8"), help="Read texts, a line each; - is standard input.")
 @click.option("--pair", "pairs", multiple=True, help="The second text of a text pair; once for each TEXT.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Show so many labels.  [default: all]")
-@click.option("--variant", help="The variant of a bundle.  [default: its first that runs here]")
-@click.option("--runtime", help="What executes it: onnxruntime, torchscript.")
+@click.option(
+    "--variant", shell_complete=complete_variant, help="The variant of a bundle.  [default: its first that runs here]"
+)
+@click.option("--runtime", shell_complete=complete_runtime, help="What executes it: onnxruntime, torchscript.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.pass_context
 def predict(

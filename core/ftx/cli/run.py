@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ftx.cli import report
+from ftx.cli.completing import complete_executor, complete_steps
 from ftx.cli.interruption import Interruption
 from ftx.cli.options import command_line, config_option, json_option, load_plugins, print_json, read_config, set_option
 from ftx.console import RunConsole, print_scoreboard
@@ -16,12 +17,14 @@ from ftx.runner import RunResult, run_plan
 
 
 @click.command()
-@click.argument("steps", nargs=-1)
+@click.argument("steps", nargs=-1, shell_complete=complete_steps)
 @config_option
 @set_option
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Show warnings and errors alone.")
-@click.option("--executor", default="local", show_default=True, help="Where steps run.")
+@click.option(
+    "--executor", default="local", show_default=True, shell_complete=complete_executor, help="Where steps run."
+)
 @click.pass_context
 def run(
     context: click.Context,

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ftx.artifacts import Artifact, Evaluation
+from ftx.cli.completing import complete_reference_or_run
 from ftx.cli.options import config_option, json_option, open_store, print_json, read_config
 from ftx.console import print_scoreboard
 from ftx.runs import RunRecord, find_artifact, list_runs
@@ -22,7 +23,7 @@ from ftx.store import Store
 
 
 @click.command()
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="REF", shell_complete=complete_reference_or_run)
 @config_option
 @json_option
 @click.option("--flips", default=20, show_default=True, help="How many changed rows of an evaluation to show.")

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ftx.artifacts import Artifact
+from ftx.cli.completing import complete_steps
 from ftx.cli.options import json_option, load_plugins, print_json
 from ftx.config import Config
 from ftx.errors import FtxError
@@ -42,7 +43,7 @@ def steps(context: click.Context, as_json: bool) -> None:
 
 
 @steps.command()
-@click.argument("step")
+@click.argument("step", shell_complete=complete_steps)
 @json_option
 @click.option("--schema", is_flag=True, help="Print the JSON Schema (draft 2020-12) of its settings.")
 @click.pass_context
