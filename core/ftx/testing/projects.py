@@ -1,4 +1,4 @@
-"""Projects that are driven as users drive them: by the command line, in a process of its own."""
+"""A project that is driven as users drive it: by the command line, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from ftx.collection import verify_all
 from ftx.runs import list_runs
@@ -34,6 +32,9 @@ golden_texts = 4
 latency_rows = 20
 throughput_rows = 32
 """
+"""Settings with which every built-in step takes a second or two on a tiny model."""
+TIMEOUT = 240
+"""Seconds after which a command is killed."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Project:
 
     root: Path
     home: Path
+    path: tuple[Path, ...] = field(default=())
+    """Folders that its commands import from first: where a plugin under test, and its metadata, lie."""
 
     @property
     def store(self) -> Store:
@@ -68,8 +71,10 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FTX_", "HF_"))}
+        path = [*map(str, self.path), *filter(None, [kept.get("PYTHONPATH")])]
         # One thread: with more, those of torch spin while other tests want the cores.
-        return {**kept, "HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        own = {"HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        return {**kept, **own, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})}
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """`ftx ARGUMENTS`, begun in a process group of its own, its stdout and stderr in pipes."""
@@ -92,7 +97,7 @@ class Project:
     def finish(self, process: subprocess.Popen[str], text: str = "") -> Ran:
         """Wait for a process; one that takes minutes is killed, with all that it started."""
         try:
-            out, err = process.communicate(text, timeout=240)
+            out, err = process.communicate(text, timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -128,31 +133,8 @@ class Project:
         assert damaged == []
 
 
-MakeProject = Callable[..., Project]
-
-
-@pytest.fixture(scope="session")
-def make_project(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, make_sentences: Any) -> MakeProject:
-    """`make_project(rows=150, model=tiny_encoder, settings="")`: a project with `rows.csv`, not run yet.
-
-    `rows` is a number of sentences, (text, label) rows, the csv itself, or its bytes; `settings` is more of the
-    ftx.toml, and stands before the tables.
-    """
-
-    def make(
-        rows: int | Sequence[tuple[str, str]] | str | bytes = 150, model: Path | str = tiny_encoder, settings: str = ""
-    ) -> Project:
-        root = tmp_path_factory.mktemp("project")
-        home = tmp_path_factory.mktemp("home")
-        (root / "rows.csv").write_bytes(as_csv(make_sentences(rows) if isinstance(rows, int) else rows))
-        project = Project(root, home)
-        project.write(f'{settings}\n[model]\nname = "{model}"\n\n[data]\ntrain = "rows.csv"\n{QUICK}')
-        return project
-
-    return make
-
-
 def as_csv(rows: Sequence[tuple[str, str]] | str | bytes) -> bytes:
+    """A csv with the columns `text` and `label`; text and bytes are taken as they are."""
     if isinstance(rows, bytes):
         return rows
     if isinstance(rows, str):
