@@ -89,7 +89,9 @@ def check_step(
     """
     plugin = plugins.origin(step)
     values = dict(settings or {})
-    findings = [*_import(step), *_settings(step, values), *_requires(step), *_light(step, plugin)]
+    findings = [*_import(step), *_settings(step, values), *_requires(step)]
+    # A module that cannot be imported here has been named; that it cannot elsewhere either says nothing new.
+    findings += [] if any(finding.clause == "import" for finding in findings) else _light(step, plugin)
     if findings or inputs is None or not step.cached:
         return findings
     same = not step.measures if deterministic is None else deterministic

@@ -85,8 +85,9 @@ def execute_watched(run: str, config: StepConfig, inputs: Mapping[str, Artifact]
     """The executor of `run_watched`. The current folder is an empty one, so that what lands in it is seen."""
     before = {name: hash_folder(artifact.path) for name, artifact in inputs.items()}
     with tempfile.TemporaryDirectory() as folder:
-        # Folders are made before the watch: what is imported only now may write nothing but byte code.
-        with watch_writes(context.out, context.work) as writes, contextlib.chdir(folder):
+        # The run's own log grows with what the step says.
+        log = context.out.parents[1] / "runs"
+        with watch_writes(context.out, context.work, log) as writes, contextlib.chdir(folder):
             metrics = executor.execute(run, config, inputs, context)
         stray = _stray.get()
         stray += writes.left()

@@ -21,10 +21,14 @@ _CODE = "import importlib, json, sys; [importlib.import_module(name) for name in
 _CODE += "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
 
-@functools.cache
 def heavy_imports(*modules: str) -> tuple[str, ...]:
     """The heavy packages that are imported along with `modules`. Raises `RuntimeError` where the import fails."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return _heavy_imports(modules, os.pathsep.join(filter(None, sys.path)))
+
+
+@functools.cache
+def _heavy_imports(modules: tuple[str, ...], path: str) -> tuple[str, ...]:
+    environment = {**os.environ, "PYTHONPATH": path}
     ran = subprocess.run(
         [sys.executable, "-c", _CODE, *modules], env=environment, capture_output=True, text=True, check=False
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_NAMELESS = getattr(os, "O_TMPFILE", -1)
+"""A temporary file that never has a name: what is opened is the folder."""
 _CREATES = {"os.mkdir": 0, "os.link": 1, "os.symlink": 1, "os.rename": 1}
 """Event -> which of its arguments names what is there afterwards."""
 _REMOVES = {"os.remove": 0, "os.rmdir": 0, "os.rename": 0, "shutil.rmtree": 0}
@@ -39,7 +41,7 @@ class Writes:
     def note(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if isinstance(flags, int) and flags & _WRITING:
+            if isinstance(flags, int) and flags & _WRITING and flags & _NAMELESS != _NAMELESS:
                 self._add(self.written, path)
         # The order matters: what a rename takes away may be what was written before.
         if event in _REMOVES and not _relative_to_a_folder(event, arguments):
