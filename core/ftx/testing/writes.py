@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_NAMELESS = getattr(os, "O_TMPFILE", -1)
-"""A temporary file that never has a name: what is opened is the folder."""
 _CREATES = {"os.mkdir": 0, "os.link": 1, "os.symlink": 1, "os.rename": 1}
 """Event -> which of its arguments names what is there afterwards."""
 _REMOVES = {"os.remove": 0, "os.rmdir": 0, "os.rename": 0, "shutil.rmtree": 0}
 """Event -> which of its arguments names what is gone afterwards."""
 _NO_FILES = ("/dev/", "/proc/", "/sys/")
+_CACHES = re.compile("__pycache__|/torchinductor_")
+"""What Python and torch keep to start faster: nobody's result."""
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Writes:
     def note(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
-            if isinstance(flags, int) and flags & _WRITING and flags & _NAMELESS != _NAMELESS:
+            # Opening a folder to write makes a temporary file that never has a name.
+            if isinstance(flags, int) and flags & _WRITING and not _is_folder(path):
                 self._add(self.written, path)
         # The order matters: what a rename takes away may be what was written before.
         if event in _REMOVES and not _relative_to_a_folder(event, arguments):
@@ -54,7 +56,7 @@ class Writes:
             return  # an open file's number: it was counted when it was opened
         name = os.path.realpath(os.fsdecode(path))
         own = any(name == folder or name.startswith(folder + os.sep) for folder in self.allowed)
-        if not own and not name.startswith(_NO_FILES) and "__pycache__" not in name:
+        if not own and not name.startswith(_NO_FILES) and not _CACHES.search(name):
             paths.add(name)
 
 
@@ -82,6 +84,10 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if _active and (event == "open" or event in _REMOVES or event in _CREATES):
         for writes in tuple(_active):
             writes.note(event, arguments)
+
+
+def _is_folder(path: Any) -> bool:
+    return isinstance(path, str | bytes | os.PathLike) and Path(os.fsdecode(path)).is_dir()
 
 
 def _relative_to_a_folder(event: str, arguments: tuple[Any, ...]) -> bool:
