@@ -89,7 +89,7 @@ def check_step(
     """
     plugin = plugins.origin(step)
     values = dict(settings or {})
-    findings = [*_import(step), *_settings(step, values), *_requires(step)]
+    findings = [*_import(step), *_settings(step, values, or_none=inputs is None), *_requires(step)]
     # A module that cannot be imported here has been named; that it cannot elsewhere either says nothing new.
     findings += [] if any(finding.clause == "import" for finding in findings) else _light(step, plugin)
     if findings or inputs is None or not step.cached:
@@ -213,7 +213,7 @@ def _import(step: Step) -> Iterator[Finding]:
             yield Finding("import", f"{what} = {target!r}: {type(error).__name__}: {error}")
 
 
-def _settings(step: Step, values: dict[str, Any]) -> Iterator[Finding]:
+def _settings(step: Step, values: dict[str, Any], *, or_none: bool) -> Iterator[Finding]:
     kind = step.config
     if not (isinstance(kind, type) and issubclass(kind, StepConfig)):
         yield Finding("settings", f"config = {kind!r} is no subclass of ftx.StepConfig")
@@ -222,6 +222,8 @@ def _settings(step: Step, values: dict[str, Any]) -> Iterator[Finding]:
     loose = [name for name, wanted in (("extra", "forbid"), ("frozen", True)) if kind.model_config.get(name) != wanted]
     if loose:
         yield Finding("settings", f"{kind.__name__} changes {' and '.join(loose)} of ftx.StepConfig's model_config")
+    if or_none and not values and any(field.is_required() for field in kind.model_fields.values()):
+        return
     try:
         config = kind(**values)
         again = kind.model_validate_json(config.model_dump_json())

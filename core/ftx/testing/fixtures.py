@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ftx.plugins import PluginManager
 from ftx.step import Context, ModelSettings, Step
 from ftx.testing import tiny
 from ftx.testing.contract import assert_step_contract
-from ftx.testing.projects import QUICK, Project, as_csv
+from ftx.testing.projects import QUICK, Project, as_csv, plugin_path
 
 MakeProject = Callable[..., Project]
 
@@ -133,23 +134,24 @@ def isolated_plugins() -> Callable[..., PluginManager]:
 
 @pytest.fixture(scope="session")
 def make_project(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> MakeProject:
-    """`make_project(rows=150, model=tiny_encoder, settings="", path=())`: a project with `rows.csv`, not run yet.
+    """`make_project(rows=150, model=tiny_encoder, settings="", plugins={})`: a project with `rows.csv`, not run yet.
 
     `rows` is a number of sentences, (text, label) rows, the csv itself, or its bytes; `settings` is more of the
-    ftx.toml, and stands before the tables; `path` names folders that its commands import from first.
-    `project.ftx("run", "train")` runs a command there and says how it ended.
+    ftx.toml, and stands before the tables; `plugins` are names and hooks modules of plugins that its commands have,
+    installed or not. `project.ftx("run", "train")` runs a command there and says how it ended.
     """
 
     def make(
         rows: int | Sequence[tuple[str, str]] | str | bytes = 150,
         model: Path | str = tiny_encoder,
         settings: str = "",
-        path: Sequence[Path] = (),
+        plugins: Mapping[str, str] = MappingProxyType({}),
     ) -> Project:
         root = tmp_path_factory.mktemp("project")
         home = tmp_path_factory.mktemp("home")
         (root / "rows.csv").write_bytes(as_csv(tiny.sentences(rows) if isinstance(rows, int) else rows))
-        project = Project(root, home, tuple(path))
+        path = plugin_path(plugins, tmp_path_factory.mktemp("metadata")) if plugins else ()
+        project = Project(root, home, path)
         project.write(f'{settings}\n[model]\nname = "{model}"\n\n[data]\ntrain = "rows.csv"\n{QUICK}')
         return project
 

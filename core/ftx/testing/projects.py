@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,27 @@ class Project:
         """Everything that is visible in the store is whole, byte by byte; every key points at something."""
         _, damaged = verify_all(self.store)
         assert damaged == []
+
+
+def plugin_path(plugins: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
+    """Folders with which on its path a process has these plugins (name -> hooks module), installed or not.
+
+    Each module's package counts as a distribution of its name, with hyphens: where pip has installed that too, this
+    one comes first. Its metadata is written below `folder`.
+    """
+    sources = []
+    for name, module in plugins.items():
+        package = module.partition(".")[0]
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise LookupError(f"the package {package} of the plugin {name} cannot be found")
+        sources.append(Path(spec.origin).parents[1 if spec.submodule_search_locations else 0])
+        info = folder / f"{package}-0.dist-info"
+        info.mkdir(parents=True)
+        distribution = package.replace("_", "-")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[ftx]\n{name} = {module}\n", encoding="utf-8")
+    return (folder, *dict.fromkeys(sources))
 
 
 def as_csv(rows: Sequence[tuple[str, str]] | str | bytes) -> bytes:

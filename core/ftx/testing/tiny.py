@@ -124,7 +124,8 @@ def write_bundle(folder: Path, classifier: Path, data: Artifact) -> Artifact:
     recipe = load_by_name("ftx_plugins.quantize.recipe:Recipe")(reduce_range=False).to_dict()
     manifest = Manifest("checkpoint", hash_folder(classifier), {"recipe": recipe, "task": TASK})
     model = KINDS["checkpoint"](classifier, manifest)
-    return make_with(plugins.steps()["export:bundle"], folder, {"model": model, "data": data}, plugins)
+    bundle: Artifact = make_with(plugins.steps()["export:bundle"], folder, {"model": model, "data": data}, plugins)
+    return bundle
 
 
 def make_with(step: Step, folder: Path, inputs: Mapping[str, Artifact], plugins: PluginManager, **settings: Any) -> Any:
