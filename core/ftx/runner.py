@@ -45,19 +45,26 @@ class RunResult:
 
 
 def run_plan(
-    plan: Plan, plugins: PluginManager, events: Events, *, command: str = "", executor: str = "local"
+    plan: Plan,
+    plugins: PluginManager,
+    events: Events,
+    *,
+    command: str = "",
+    executor: str | Executor = "local",
+    observe: bool = True,
 ) -> RunResult:
     """Carry out a plan. What a step raises is in the result; Ctrl-C too, as exit code 130.
 
-    `command` is the command line that continues the run if it does not finish.
+    `command` is the command line that continues the run if it does not finish, `executor` the name of one or the
+    executor itself, and `observe` says whether the observers of plugins are told.
     """
-    chosen = plugins.executors().get(executor)
+    chosen = executor if isinstance(executor, Executor) else plugins.executors().get(executor)
     if chosen is None:
         raise FtxError(f"unknown executor {executor}", f"name one of: {', '.join(sorted(plugins.executors()))}")
     store = Store(plan.store)
     store.create()
     command = command or f"ftx run {' '.join(plan.words)}"
-    run = _Run(plan, store, plugins, events, chosen, command, new_run(plan.words, plan.config_path))
+    run = _Run(plan, store, plugins, events, chosen, command, observe, new_run(plan.words, plan.config_path))
     return run.carry_out()
 
 
@@ -69,6 +76,7 @@ class _Run:
     events: Events
     executor: Executor
     command: str
+    observe: bool
     record: RunRecord
     made: dict[str, Artifact] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
@@ -76,8 +84,10 @@ class _Run:
     def carry_out(self) -> RunResult:
         self.record.save(self.store)
         log = RunLog(self.store.runs / self.record.id / "events.jsonl")
-        observers = Observers(self.plugins, self.record.id, lambda message: log("warning", {"message": message}))
-        self.events.listeners += [log, observers]
+        self.events.listeners.append(log)
+        if self.observe:
+            observers = Observers(self.plugins, self.record.id, lambda message: log("warning", {"message": message}))
+            self.events.listeners.append(observers)
         error: FtxError | None = None
         status = "done"
         try:

@@ -1,4 +1,4 @@
-"""`ftx plugins`."""
+"""`ftx plugins`, with `new` and `check` in modules of their own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any
 import click
 
 from ftx.cli.options import json_option, load_plugins, print_json
+from ftx.cli.plugins_check import check
+from ftx.cli.plugins_new import new
 from ftx.plugins import SLOW_IMPORT_MS
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:
     """List the plugins that are installed: what each adds, how long its import takes, what is broken."""
+    if context.invoked_subcommand is not None:
+        return
     # Not strict: this is what FTX_STRICT_PLUGINS sends the user to.
     manager = load_plugins(context, strict=False)
     added: dict[str, list[str]] = {}
@@ -54,3 +58,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
 def _is_slow(milliseconds: float, built_in: bool) -> bool:
     # The first built-in plugin pays for pydantic's import; that is ours, not its.
     return milliseconds > SLOW_IMPORT_MS and not built_in
+
+
+plugins.add_command(new)
+plugins.add_command(check)

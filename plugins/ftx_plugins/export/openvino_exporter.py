@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -12,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import torch
-from transformers.exporters import OpenVINOConfig, OpenVINOExporter
 
 from ftx_plugins.checkpoint import quiet_transformers
 from ftx_plugins.export.onnx_exporter import MOST_ROWS
+from ftx_serving.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
+    from transformers.exporters import OpenVINOConfig, OpenVINOExporter
 
 NAME = "encoder"
 
@@ -30,7 +32,7 @@ def export_openvino(model: Any, inputs: dict[str, torch.Tensor], file: Path, *, 
     """
     shapes = {0: torch.export.Dim("batch", min=1, max=MOST_ROWS), 1: torch.export.Dim("length", min=1, max=max_length)}
     config = OpenVINOConfig(dynamic_shapes={name: dict(shapes) for name in inputs})
-    with _quiet(), _without_telemetry():
+    with _quiet(), without_telemetry():
         program = OpenVINOExporter().export(model, inputs, config).program
     bounded = ov.PartialShape([ov.Dimension(-1), ov.Dimension(1, max_length)])
     program.reshape({value.any_name: bounded for value in program.inputs})
@@ -110,20 +112,6 @@ def _name_layers(program: ov.Model, model: torch.nn.Module) -> None:
 def _tracing_order(node: ov.Node) -> list[Any]:
     """By the numbers in the name: `linear_2/…` before `linear_10/…`."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", node.get_friendly_name())]
-
-
-@contextlib.contextmanager
-def _without_telemetry() -> Iterator[None]:
-    """OpenVINO's converter reports its use to its makers unless it runs in CI; ftx sends nothing of a user's."""
-    before = os.environ.get("CI")
-    os.environ["CI"] = "true"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CI"]
-        else:
-            os.environ["CI"] = before
 
 
 @contextlib.contextmanager

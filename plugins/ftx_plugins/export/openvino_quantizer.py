@@ -9,14 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
-from openvino import opset13 as ops
 
 from ftx.errors import FtxError
 from ftx_plugins.export.onnx_quantizer import module_of
 from ftx_plugins.export.openvino_exporter import embedding_nodes, linear_nodes, save_ir, weight_of
 from ftx_plugins.quantize.levels import embedding_levels, input_levels, weight_levels
 from ftx_plugins.quantize.recipe import LayerInput, LayerKey, Recipe
+from ftx_serving.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
+    from openvino import opset13 as ops
 
 
 def quantize_openvino(source: Path, target: Path, recipe: Recipe) -> int:

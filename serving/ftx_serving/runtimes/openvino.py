@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from ftx.errors import FtxError
 from ftx.machine import cores
+from ftx_serving.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino as ov
 
 LENGTH_STEP = 8
 """Lengths are rounded up to a multiple of this: OpenVINO builds its primitives anew for each new shape."""

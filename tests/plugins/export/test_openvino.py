@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,16 +54,35 @@ def test_the_same_model_gives_the_same_bytes_without_folders_of_this_machine(exp
     assert str(Path(ov.__file__).parents[1]).encode() not in exported[0].read_bytes()
 
 
+REPORTS = """
+import importlib, os, sys
+os.environ.pop("CI", None)
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+assert "openvino" in sys.modules
+from openvino_telemetry import Telemetry
+print(Telemetry().consent, "CI" in os.environ)
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["ftx_plugins.export.openvino_exporter", "ftx_plugins.export.openvino_quantizer", "ftx_serving.runtimes.openvino"],
+)
+def test_openvino_reports_to_nobody_from_its_import_on(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", REPORTS, module]
+    ran = subprocess.run(command, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "False"]
+    assert not (tmp_path / "intel").exists()
+
+
 def test_the_conversion_reports_to_nobody(exported: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftx_plugins.export.openvino_exporter import _without_telemetry
+    from ftx_serving.telemetry import without_telemetry
 
     monkeypatch.delenv("CI", raising=False)
-    with _without_telemetry():
+    with without_telemetry():
         assert os.environ["CI"] == "true"
     assert "CI" not in os.environ
-    from openvino_telemetry import Telemetry
-
-    assert not Telemetry().consent
 
 
 def test_a_format_whose_package_is_missing_is_a_problem_with_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,16 +33,6 @@ def run_step(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Artifact
         return KINDS[kind](out, manifest)
 
     return call
-
-
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """The tiny classifier as an artifact."""
-    folder = tmp_path_factory.mktemp("tiny-checkpoint") / "model"
-    shutil.copytree(tiny_classifier, folder)
-    manifest = Manifest("checkpoint", hash_folder(folder), {"task": "text-classification", "base": "tiny"})
-    (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    return KINDS["checkpoint"](folder, manifest)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Projects that are driven as users drive them: by the command line, in a process of its own."""
+"""A project that is driven as users drive it: by the command line, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from ftx.collection import verify_all
 from ftx.runs import list_runs
@@ -34,6 +33,9 @@ golden_texts = 4
 latency_rows = 20
 throughput_rows = 32
 """
+"""Settings with which every built-in step takes a second or two on a tiny model."""
+TIMEOUT = 240
+"""Seconds after which a command is killed."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Project:
 
     root: Path
     home: Path
+    path: tuple[Path, ...] = field(default=())
+    """Folders that its commands import from first: where a plugin under test, and its metadata, lie."""
 
     @property
     def store(self) -> Store:
@@ -68,8 +72,10 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FTX_", "HF_"))}
+        path = [*map(str, self.path), *filter(None, [kept.get("PYTHONPATH")])]
         # One thread: with more, those of torch spin while other tests want the cores.
-        return {**kept, "HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        own = {"HOME": str(self.home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        return {**kept, **own, **({"PYTHONPATH": os.pathsep.join(path)} if path else {})}
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """`ftx ARGUMENTS`, begun in a process group of its own, its stdout and stderr in pipes."""
@@ -92,7 +98,7 @@ class Project:
     def finish(self, process: subprocess.Popen[str], text: str = "") -> Ran:
         """Wait for a process; one that takes minutes is killed, with all that it started."""
         try:
-            out, err = process.communicate(text, timeout=240)
+            out, err = process.communicate(text, timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -128,31 +134,29 @@ class Project:
         assert damaged == []
 
 
-MakeProject = Callable[..., Project]
+def plugin_path(plugins: Mapping[str, str], folder: Path) -> tuple[Path, ...]:
+    """Folders with which on its path a process has these plugins (name -> hooks module), installed or not.
 
-
-@pytest.fixture(scope="session")
-def make_project(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, make_sentences: Any) -> MakeProject:
-    """`make_project(rows=150, model=tiny_encoder, settings="")`: a project with `rows.csv`, not run yet.
-
-    `rows` is a number of sentences, (text, label) rows, the csv itself, or its bytes; `settings` is more of the
-    ftx.toml, and stands before the tables.
+    Each module's package counts as a distribution of its name, with hyphens: where pip has installed that too, this
+    one comes first. Its metadata is written below `folder`.
     """
-
-    def make(
-        rows: int | Sequence[tuple[str, str]] | str | bytes = 150, model: Path | str = tiny_encoder, settings: str = ""
-    ) -> Project:
-        root = tmp_path_factory.mktemp("project")
-        home = tmp_path_factory.mktemp("home")
-        (root / "rows.csv").write_bytes(as_csv(make_sentences(rows) if isinstance(rows, int) else rows))
-        project = Project(root, home)
-        project.write(f'{settings}\n[model]\nname = "{model}"\n\n[data]\ntrain = "rows.csv"\n{QUICK}')
-        return project
-
-    return make
+    sources = []
+    for name, module in plugins.items():
+        package = module.partition(".")[0]
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise LookupError(f"the package {package} of the plugin {name} cannot be found")
+        sources.append(Path(spec.origin).parents[1 if spec.submodule_search_locations else 0])
+        info = folder / f"{package}-0.dist-info"
+        info.mkdir(parents=True)
+        distribution = package.replace("_", "-")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[ftx]\n{name} = {module}\n", encoding="utf-8")
+    return (folder, *dict.fromkeys(sources))
 
 
 def as_csv(rows: Sequence[tuple[str, str]] | str | bytes) -> bytes:
+    """A csv with the columns `text` and `label`; text and bytes are taken as they are."""
     if isinstance(rows, bytes):
         return rows
     if isinstance(rows, str):

@@ -1,0 +1,1 @@
+"""`ftx plugins new`: a package to start a plugin from."""

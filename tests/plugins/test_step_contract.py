@@ -1,0 +1,53 @@
+"""The built-in steps keep the contract that the steps of plugins are held to."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftx.plugins import PluginManager
+from ftx.testing import check_step
+
+RECOVERY = {"calibration_rows": 32, "recovery_rows": 32, "recovery_epochs": 1, "batch_size": 16}
+EXPORT = {"parity_texts": 8, "golden_texts": 4}
+CALIBRATED = {"calibration_rows": 32, "choice_rows": 32}
+SETTINGS = {
+    "train:finetune": {"epochs": 1, "batch_size": 32, "mixed_precision": "fp32"},
+    "prune:structured": {"flops": 0.5, "rounds": 1, "ffn_multiple": 8, **RECOVERY},
+    "prune:layers": {"keep": 1, **RECOVERY},
+    "prune:width": {"width": 32, **RECOVERY},
+    "quantize:static": CALIBRATED,
+    "quantize:auto": CALIBRATED,
+    "evaluate:validation": {"latency_rows": 20, "throughput_rows": 32},
+    "evaluate:test": {"latency_rows": 20, "throughput_rows": 32},
+    "export:bundle": {**EXPORT, "formats": ("torchscript", "onnx")},
+    **{f"export:{name}": EXPORT for name in ("onnx", "openvino", "torchscript")},
+}
+"""What keeps each step short; the other steps have their defaults."""
+NEEDS_THE_HUB = {"model:hub"}
+STEPS = PluginManager.load(third_party=False).steps()
+
+
+@pytest.fixture(scope="module")
+def plugins():
+    return PluginManager.load(third_party=False)
+
+
+@pytest.fixture
+def settings(sentences_csv):
+    return {**SETTINGS, "data:clean": {"train": str(sentences_csv)}, "model:hub": {"name": "hub:some/model"}}
+
+
+@pytest.mark.parametrize("name", sorted(set(STEPS) - NEEDS_THE_HUB))
+def test_a_built_in_step_keeps_the_contract(name, plugins, settings, check_contract):
+    check_contract(plugins.steps()[name], plugins, kill=False, **settings.get(name, {}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(STEPS) - NEEDS_THE_HUB))
+def test_a_built_in_step_that_was_killed_resumes(name, plugins, settings, check_contract):
+    check_contract(plugins.steps()[name], plugins, **settings.get(name, {}))
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_THE_HUB))
+def test_a_step_that_needs_the_hub_keeps_what_can_be_seen_without_it(name, plugins, settings, tmp_path):
+    assert check_step(plugins.steps()[name], plugins, None, tmp_path, settings=settings[name]) == []
