@@ -251,6 +251,11 @@ def check_plugins(plugins: PluginManager) -> Check:
     ]
     findings += [Finding("error", problem.message, " ".join(problem.hints)) for problem in plugins.problems]
     others = [info for info in plugins.infos if not info.built_in]
+    findings += [
+        Finding("warning", f"the plugin {info}: {deprecated}", f"pip install --upgrade {info.distribution}")
+        for info in others
+        for deprecated in info.deprecations
+    ]
     for info in others:
         if info.milliseconds > SLOW_IMPORT_MS and not info.error:
             message = f"the plugin {info} takes {info.milliseconds:.0f} ms to import, at each command"
