@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from types import FunctionType
@@ -98,8 +99,14 @@ def _summary(hook: FunctionType) -> str:
 def _hook(name: str, hook: FunctionType) -> str:
     text, _, example = (inspect.getdoc(hook) or "").partition("\nExample:\n")
     code = textwrap.dedent(example).strip()
-    signature = str(inspect.signature(hook)).replace("'", "")
-    return f"### {name}\n\n`{name}{signature}`, {hook_status(name)}\n\n{text.strip()}\n\n```python\n{code}\n```\n"
+    return (
+        f"### {name}\n\n`{name}{_signature(hook)}`, {hook_status(name)}\n\n{text.strip()}\n\n```python\n{code}\n```\n"
+    )
+
+
+def _signature(function: FunctionType) -> str:
+    """As it is written: annotations, which are strings here, without their quotes."""
+    return re.sub(r"'([^']+)'", r"\1", str(inspect.signature(function)))
 
 
 def _type(kind: type[Any]) -> str:
@@ -110,15 +117,16 @@ def _type(kind: type[Any]) -> str:
         "|---|---|---|---|---|",
     ]
     told = dict(_attribute_docs(kind))
-    for field in dataclasses.fields(kind):
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for field in fields.values():
         if field.name.startswith("_"):
             continue
         status = field_status(kind.__name__, field.name)
         annotation = str(field.type).replace("|", "\\|")
         lines.append(f"| `{field.name}` | `{annotation}` | {_default(field)} | {status} | {told.get(field.name, '')} |")
     for name, method in vars(kind).items():
-        if inspect.isfunction(method) and not name.startswith("_"):
-            signature = str(inspect.signature(method)).replace("(self, ", "(").replace("'", "")
+        if inspect.isfunction(method) and not name.startswith("_") and name not in fields:
+            signature = _signature(method).replace("(self, ", "(")
             status = field_status(kind.__name__, name)
             lines.append(f"\n`{name}{signature}`, {status}: {inspect.getdoc(method)}")
     return "\n".join([*lines, ""])

@@ -217,7 +217,7 @@ class PluginManager:
             if any(implementation.wrapper or implementation.hookwrapper for implementation in own):
                 raise ValueError(f"{caller.name} is a wrapper, and ftx calls none: each plugin's values stand alone")
 
-    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+    def _implementations(self, hook: str) -> list[Any]:
         """Each plugin's implementation of a hook: by its name, else by one that it had before."""
         found = list(getattr(self._pluggy.hook, hook).get_hookimpls())
         for entry in api_version.RENAMED:
@@ -246,7 +246,7 @@ class PluginManager:
                 continue
             if deprecations:
                 told = replace(info, deprecations=tuple(dict.fromkeys([*info.deprecations, *deprecations])))
-                self.infos[self.infos.index(info)] = info = told
+                self.infos[self.infos.index(info)] = told
             for value in values:
                 name, what = name_of(value), expected.__name__
                 if name in found or name in (taken or {}):
