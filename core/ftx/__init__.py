@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ftx.api_version import API_VERSION
 from ftx.artifacts import Artifact, Bundle, Checkpoint, Dataset, Evaluation, LoadTest
 from ftx.errors import FtxError, Problem
 from ftx.hookspecs import hookimpl
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "API_VERSION",
     "Architecture",
     "Artifact",
     "Bundle",

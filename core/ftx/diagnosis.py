@@ -214,7 +214,7 @@ def check_packages() -> Check:
     """The packages of each extra that is wanted here: missing, or of a version that ftx does not work with."""
     extras = _requirements()
     packages = {
-        extra: {requirement.name: _version(requirement.name) for requirement in requirements}
+        extra: {requirement.name: _provided(requirement.name) for requirement in requirements}
         for extra, requirements in extras.items()
     }
     findings = []
@@ -223,16 +223,16 @@ def check_packages() -> Check:
         if extra and not (key and _version(key)):
             continue
         name = f"ftx-toolchain[{extra}]" if extra else "ftx-toolchain"
-        if missing := [requirement.name for requirement in requirements if not _version(requirement.name)]:
+        if missing := [requirement.name for requirement in requirements if not _provided(requirement.name)]:
             severity: Severity = "warning" if extra else "error"
             message = f"{', '.join(missing)} missing, of {name}"
             findings.append(Finding(severity, message, f"pip install '{name}'"))
         findings += [
             Finding(
-                "error", f"{each.name} {_version(each.name)} is not what ftx needs ({each})", f"pip install '{each}'"
+                "error", f"{each.name} {_provided(each.name)} is not what ftx needs ({each})", f"pip install '{each}'"
             )
             for each in requirements
-            if _version(each.name) and not each.specifier.contains(_version(each.name), prereleases=True)
+            if _provided(each.name) and not each.specifier.contains(_provided(each.name), prereleases=True)
         ]
     if extras and not any(_version(name) for name in KEY_PACKAGES.values()):
         message = "no runtime is installed: no bundle can be executed here"
@@ -251,6 +251,11 @@ def check_plugins(plugins: PluginManager) -> Check:
     ]
     findings += [Finding("error", problem.message, " ".join(problem.hints)) for problem in plugins.problems]
     others = [info for info in plugins.infos if not info.built_in]
+    findings += [
+        Finding("warning", f"the plugin {info}: {deprecated}", f"pip install --upgrade {info.distribution}")
+        for info in others
+        for deprecated in info.deprecations
+    ]
     for info in others:
         if info.milliseconds > SLOW_IMPORT_MS and not info.error:
             message = f"the plugin {info} takes {info.milliseconds:.0f} ms to import, at each command"
@@ -318,7 +323,7 @@ def check_schema(config: Path, plugins: PluginManager) -> Check | None:
 
 def _requires_python() -> str:
     try:
-        return metadata.metadata(DISTRIBUTION).get("Requires-Python") or ""
+        return str(metadata.metadata(DISTRIBUTION)["Requires-Python"] or "")
     except metadata.PackageNotFoundError:
         return ""
 
@@ -343,6 +348,11 @@ def _requirements() -> dict[str, list[Requirement]]:
 
 def _installed(names: Sequence[str]) -> dict[str, str]:
     return {name: version for name in names if (version := _version(name))}
+
+
+def _provided(name: str) -> str:
+    """The version of a requirement; any flavour of ONNX Runtime meets that for onnxruntime."""
+    return next(iter(_installed(ONNXRUNTIMES).values()), "") if name == "onnxruntime" else _version(name)
 
 
 def _version(distribution: str) -> str:

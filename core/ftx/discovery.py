@@ -25,6 +25,8 @@ class PluginInfo:
     built_in: bool = False
     milliseconds: float = 0.0
     error: str = ""
+    deprecations: tuple[str, ...] = ()
+    """Old names that it uses, with the new ones."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.distribution} {self.version})"

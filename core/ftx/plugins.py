@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from typing import Any
 
 import pluggy
 
-from ftx import hookspecs
+from ftx import api_version, hookspecs
 from ftx.discovery import PluginInfo, Selection, find_plugins
 from ftx.errors import FtxError, Problem
 from ftx.registration import Registered, checked, name_of
@@ -112,7 +113,7 @@ class PluginManager:
     def notify(self, observer: str, **values: Any) -> list[str]:
         """Call an observer hook of each plugin; returns what went wrong, which never fails a run."""
         errors = []
-        for implementation in getattr(self._pluggy.hook, observer).get_hookimpls():
+        for implementation in self._implementations(observer):
             try:
                 implementation.function(*(values[name] for name in implementation.argnames))
             except KeyboardInterrupt:
@@ -183,47 +184,59 @@ class PluginManager:
         namesake = next((other for other in self.infos if other.name == info.name and not other.error), None)
         started = time.perf_counter()
         error = f"its name is taken by {namesake}" if namesake else ""
+        deprecations: list[str] = []
         if not error:
             try:
-                with _stdout_kept_clean():
+                with _kept_apart(deprecations):
                     self._register(importlib.import_module(info.module), info.name)
             except KeyboardInterrupt:
                 raise
             except BaseException as exception:  # whatever a plugin does at import: it is reported, and ftx goes on
                 error = f"{type(exception).__name__}: {exception}"
+                if self._pluggy.has_plugin(info.name):
+                    self._pluggy.unregister(name=info.name)
         milliseconds = (time.perf_counter() - started) * 1000
-        self.infos.append(replace(info, milliseconds=milliseconds, error=error))
+        self.infos.append(replace(info, milliseconds=milliseconds, error=error, deprecations=tuple(deprecations)))
 
     def _register(self, module: Any, name: str) -> None:
-        try:
-            self._pluggy.register(module, name)
-            self._check_hooks(module)
-        except (pluggy.PluginValidationError, ValueError):
-            if self._pluggy.has_plugin(name):
-                self._pluggy.unregister(name=name)
-            raise
+        self._pluggy.register(module, name)
+        self._check_hooks(module)
 
     def _check_hooks(self, module: Any) -> None:
         """Raise `ValueError` for a hook that ftx does not have, and for one of a sort that ftx does not call."""
         for caller in self._pluggy.get_hookcallers(module) or ():
             own = [implementation for implementation in caller.get_hookimpls() if implementation.plugin is module]
-            if not caller.has_spec() and not all(implementation.optionalhook for implementation in own):
+            if entry := api_version.renamed(caller.name):
+                # A plugin that has both names works with two versions of ftx, and does nothing deprecated.
+                if not hasattr(module, entry.new):
+                    api_version.allow(entry, stacklevel=1)
+            elif not caller.has_spec() and not all(implementation.optionalhook for implementation in own):
                 hooks = [name for name in vars(hookspecs) if name.startswith("ftx_")]
                 near = difflib.get_close_matches(caller.name, hooks, n=1)
                 raise ValueError(f"unknown hook {caller.name}" + (f" (did you mean {near[0]}?)" if near else ""))
             if any(implementation.wrapper or implementation.hookwrapper for implementation in own):
                 raise ValueError(f"{caller.name} is a wrapper, and ftx calls none: each plugin's values stand alone")
 
+    def _implementations(self, hook: str) -> list[Any]:
+        """Each plugin's implementation of a hook: by its name, else by one that it had before."""
+        found = list(getattr(self._pluggy.hook, hook).get_hookimpls())
+        for entry in api_version.RENAMED:
+            if entry.new == hook and not entry.owner and hasattr(self._pluggy.hook, entry.old):
+                known = {implementation.plugin_name for implementation in found}
+                older = getattr(self._pluggy.hook, entry.old).get_hookimpls()
+                found += [implementation for implementation in older if implementation.plugin_name not in known]
+        return found
+
     def _collect(
         self, hook: str, expected: type[Registered], taken: Mapping[str, Registered] | None = None
     ) -> dict[str, Registered]:
         found: dict[str, Registered] = {}
-        implementations = getattr(self._pluggy.hook, hook).get_hookimpls()
-        by_name = {implementation.plugin_name: implementation for implementation in implementations}
+        by_name = {implementation.plugin_name: implementation for implementation in self._implementations(hook)}
         # In the order of loading, built-in plugins first: a clash is then always the later one's.
         for info in [info for info in self.infos if not info.error and info.name in by_name]:
+            deprecations: list[str] = []
             try:
-                with _stdout_kept_clean():
+                with _kept_apart(deprecations):
                     values = checked(by_name[info.name].function(), expected, hook)
             except KeyboardInterrupt:
                 raise
@@ -231,6 +244,9 @@ class PluginManager:
                 error = f"{hook}: {type(exception).__name__}: {exception}"
                 self.infos[self.infos.index(info)] = replace(info, error=error)
                 continue
+            if deprecations:
+                told = replace(info, deprecations=tuple(dict.fromkeys([*info.deprecations, *deprecations])))
+                self.infos[self.infos.index(info)] = told
             for value in values:
                 name, what = name_of(value), expected.__name__
                 if name in found or name in (taken or {}):
@@ -270,7 +286,17 @@ def own_version() -> str:
 
 
 @contextlib.contextmanager
-def _stdout_kept_clean() -> Iterator[None]:
-    """What a plugin prints while it loads goes to stderr: stdout may be a JSON document that a program reads."""
+def _kept_apart(deprecations: list[str]) -> Iterator[None]:
+    """While a plugin's code runs: what it prints goes to stderr, and what it uses that is deprecated is noted.
+
+    stdout may be a JSON document that a program reads.
+    """
     with contextlib.redirect_stdout(sys.stderr):
-        yield
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", api_version.ApiDeprecation)
+            yield
+        for warning in caught:
+            if issubclass(warning.category, api_version.ApiDeprecation):
+                deprecations.append(str(warning.message))
+            # Python's filters decide whether it is shown: in pytest it is, and with -W error it breaks the plugin.
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal
 
+from ftx.api_version import with_renamed_fields
 from ftx.artifacts import Artifact
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ Kind = type[Artifact] | UnionType
 """A kind of artifact, or a union of kinds; a union with `None` is an input that may be missing."""
 
 
+@with_renamed_fields
 @dataclass(frozen=True)
 class Step:
     """One method of a stage.
@@ -54,6 +56,7 @@ class Step:
         return f"{self.stage}:{self.name}"
 
 
+@with_renamed_fields
 @dataclass(frozen=True)
 class Metric:
     """A figure of quality. `compute` names `compute(labels, logits, names) -> float`, or a dict of floats.
@@ -69,6 +72,7 @@ class Metric:
     higher_is_better: bool = True
 
 
+@with_renamed_fields
 @dataclass(frozen=True)
 class Runtime:
     """What executes a variant. `load` names `load(folder, variant, device, threads) -> Session`.
@@ -85,6 +89,7 @@ class Runtime:
     requires: tuple[str, ...] = ()
 
 
+@with_renamed_fields
 @dataclass(frozen=True)
 class Command:
     """A command of the command line: `command` names a `click.Command`."""
@@ -94,6 +99,7 @@ class Command:
     command: str
 
 
+@with_renamed_fields
 @dataclass(frozen=True)
 class Executor:
     """Where a step runs. `execute` names `execute(run, config, inputs, context) -> metrics`."""
@@ -104,6 +110,7 @@ class Executor:
     requires: tuple[str, ...] = ()
 
 
+@with_renamed_fields
 @dataclass(frozen=True)
 class Architecture:
     """Where a family of encoders keeps its linear layers: dotted module names, for what takes a model apart.
@@ -143,6 +150,7 @@ class ModelSettings:
     trust_remote_code: bool = False
 
 
+@with_renamed_fields
 @dataclass(frozen=True)
 class Context:
     """What a step gets besides its configuration and its inputs."""

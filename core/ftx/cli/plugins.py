@@ -47,6 +47,8 @@ def plugins(context: click.Context, as_json: bool) -> None:
         if info.error:
             click.secho(f"  broken: {info.error}", fg="red")
             click.echo(f"  → {info.repair}")
+        for deprecated in info.deprecations:
+            click.secho(f"  deprecated: {deprecated}", fg="yellow")
     for name, reason in manager.blocked.items():
         click.echo(f"{name}: not loaded ({reason})")
     for problem in manager.problems:

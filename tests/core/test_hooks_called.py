@@ -1,0 +1,112 @@
+"""Hooks as a run calls them: each observer with what it is promised, and a plugin's serve step."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftx.events import Events
+from ftx.planner import make_plan
+from ftx.plugins import PluginManager
+from ftx.runner import run_plan
+
+OBSERVER = """
+from ftx import hookimpl
+
+seen = []
+
+@hookimpl
+def ftx_run_started(run, steps):
+    seen.append(("run_started", steps))
+
+@hookimpl
+def ftx_step_started(run, step, key):
+    seen.append(("step_started", step, len(key)))
+
+@hookimpl
+def ftx_step_progress(step, progress):
+    seen.append(("step_progress", step, progress["done"], progress["total"], progress["unit"]))
+
+@hookimpl
+def ftx_step_finished(step, result):
+    artifact = result["artifact"] and result["artifact"]["kind"]
+    seen.append(("step_finished", step, result["cached"], result["metrics"].get("words"), artifact))
+
+@hookimpl
+def ftx_step_failed(step, error):
+    seen.append(("step_failed", step, error))
+
+@hookimpl
+def ftx_run_finished(run, status):
+    seen.append(("run_finished", status))
+"""
+
+
+@pytest.fixture
+def observe(words_plugin, project, install):
+    """`observe(words, *settings)`: what an installed observer saw of a run of the word steps."""
+    import sys
+
+    install("watch", OBSERVER)
+    words_plugin.add("watch", "ftx_watch", "ftx-watch", "2.1")
+    assert not words_plugin.broken()
+
+    def run(words, *settings):
+        plan = make_plan(words, project("", *settings), words_plugin)
+        seen = sys.modules["ftx_watch"].seen
+        seen.clear()
+        run_plan(plan, words_plugin, Events([]))
+        return list(seen)
+
+    return run
+
+
+def test_an_observer_sees_a_run_from_its_start_to_its_end(observe):
+    seen = observe(["train"])
+    assert seen[0] == ("run_started", ("data:words", "train:words", "evaluate:validation", "evaluate:test"))
+    assert seen[-1] == ("run_finished", "done")
+    place = seen.index(("step_started", "train:words", 64))
+    assert seen[place + 1 : place + 3] == [
+        ("step_progress", "train:words", 1, 2, "words"),
+        ("step_finished", "train:words", False, 1, "checkpoint"),
+    ]
+    again = observe(["train"])
+    assert ("step_finished", "train:words", True, 1, "checkpoint") in again
+    assert not [event for event in again if event[0] == "step_progress"]
+
+
+def test_an_observer_is_told_of_a_failure_in_the_words_that_the_user_sees(observe):
+    seen = observe(["train"], "train.fail=ftx")
+    assert seen[-2:] == [("step_failed", "train:words", "the words ran out"), ("run_finished", "failed")]
+
+
+def test_a_plugins_serve_step_runs_each_time(install, words_plugin, project):
+    install(
+        "queue",
+        """
+        from ftx import Bundle, Step, StepConfig, hookimpl
+
+        def run(config, inputs, context):
+            return {"answered": len(list(inputs["model"].path.iterdir()))}
+
+        @hookimpl
+        def ftx_serve():
+            yield Step(
+                name="queue", stage="serve", summary="answer from a queue", cached=False, takes={"model": Bundle},
+                gives=None, config=StepConfig, run="ftx_queue:run",
+            )
+        """,
+    )
+    words_plugin.add("queue", "ftx_queue", "ftx-queue", "2.1")
+    for _ in range(2):
+        plan = make_plan(["train", "export", "serve"], project(), words_plugin)
+        result = run_plan(plan, words_plugin, Events([]))
+        assert result.error is None
+        (served,) = [step for step in result.record.steps if step["step"] == "serve:queue"]
+        assert served["metrics"]["answered"] > 0
+        assert not served["cached"]
+
+
+def test_every_installed_hook_of_a_plugin_that_only_observes_adds_nothing(install):
+    install("watch", OBSERVER)
+    manager = PluginManager.load(built_in=False)
+    assert not (manager.broken() or manager.steps() or manager.all_metrics() or manager.runtimes())
