@@ -1,0 +1,1 @@
+"""A plugin for ftx: k-means weight sharing."""
