@@ -15,8 +15,9 @@ from pydantic import BaseModel, ValidationError
 from ftx.artifacts import Artifact
 from ftx.collection import verify_all
 from ftx.config import input_paths
+from ftx.discovery import PluginInfo
 from ftx.plan import step_key
-from ftx.plugins import PluginInfo, PluginManager
+from ftx.plugins import PluginManager
 from ftx.runner import RunResult
 from ftx.settings import StepConfig
 from ftx.step import Step, load_by_name

@@ -16,10 +16,11 @@ from typing import Any
 from ftx import executor
 from ftx.artifacts import Artifact
 from ftx.config import BudgetTable
+from ftx.discovery import PluginInfo
 from ftx.events import Events
 from ftx.hashing import hash_folder
 from ftx.plan import Plan, PlannedStep
-from ftx.plugins import PluginInfo, PluginManager
+from ftx.plugins import PluginManager
 from ftx.runner import RunResult, run_plan
 from ftx.settings import StepConfig
 from ftx.step import Context, Executor, ModelSettings, Step
