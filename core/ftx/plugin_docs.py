@@ -106,7 +106,7 @@ def _hook(name: str, hook: FunctionType) -> str:
 
 def _signature(function: FunctionType) -> str:
     """As it is written: annotations, which are strings here, without their quotes."""
-    return re.sub(r"'([^']+)'", r"\1", str(inspect.signature(function)))
+    return re.sub(r"'([A-Za-z][^']*)'", r"\1", str(inspect.signature(function)))
 
 
 def _type(kind: type[Any]) -> str:
