@@ -1,0 +1,1 @@
+"""A plugin for ftx: BERT in NumPy alone, exported and served."""
