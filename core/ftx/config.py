@@ -56,6 +56,9 @@ class BudgetTable(StepConfig):
         None, description="95th percentile of a bundle's latency at batch 1, milliseconds"
     )
     size_mb: Annotated[float, Field(gt=0)] | None = Field(None, description="Size of the variant on disk, megabytes")
+    batch_invariant: bool | None = Field(
+        None, description="Whether a text's label must not depend on the texts that share its batch, nor on padding"
+    )
 
 
 class RequiresTable(StepConfig):

@@ -32,7 +32,9 @@ class Row:
     """Size on disk, megabytes of 10^6 bytes."""
     quantized: bool
     batch_flip_rate: float | None = None
-    """Share of rows whose label depends on which texts share their batch."""
+    """Share of the texts tried whose label depends on which texts share their batch, or on padding."""
+    batch_invariant: bool | None = None
+    """Whether the model is made not to depend on them, and no label did when it was tried."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Breach:
 
     def __str__(self) -> str:
         name = self.row.step if self.row.variant is None else f"{self.row.step} {self.row.variant}"
+        if self.limit == "batch_invariant":
+            return f"{name}: labels depend on what shares their batch ({self.actual:.2%} of the texts tried)"
         return f"{name}: {self.limit} is {self.actual:.4g}, the budget allows {self.allowed:.4g}"
 
 
@@ -54,6 +58,7 @@ _ADVICE = {
     "f1_macro_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.f1_macro_drop)",
     "flip_rate": "see which rows changed (ftx show latest:evaluate:validation), or allow more (budget.flip_rate)",
     "latency_p95_ms": "quantize, cut train.max_length, or start from a smaller encoder",
+    "batch_invariant": "quantize with fixed scales for activations: quantize:static or quantize:auto",
     "size_mb": "quantize (quantize.embeddings = true shrinks most), or start from a smaller encoder",
 }
 
@@ -99,9 +104,12 @@ def _breaches_of(row: Row, reference: Row | None, budget: BudgetTable) -> list[B
     if row.variant is not None:
         # A checkpoint is not what gets deployed: its latency in eager torch and its size are not gated.
         measured |= {"latency_p95_ms": row.p95_ms, "size_mb": row.size_mb}
-    limits = {name: limit for name, limit in budget.model_dump().items() if limit is not None}
-    return [
+    limits = budget.model_dump(exclude={"batch_invariant"}, exclude_none=True)
+    found = [
         Breach(row, name, limit, actual)
         for name, limit in limits.items()
         if (actual := measured.get(name)) is not None and actual > limit + 1e-9
     ]
+    if budget.batch_invariant and row.batch_invariant is False:
+        found.append(Breach(row, "batch_invariant", 0.0, row.batch_flip_rate or 0.0))
+    return found

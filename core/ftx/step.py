@@ -59,6 +59,11 @@ class Metric:
     """A figure of quality. `compute` names `compute(labels, logits, names) -> float`, or a dict of floats.
 
     `labels` is int64 of shape (rows,), `logits` float32 of shape (rows, classes), `names` the label names.
+
+    `from_counts` names an optional `from_counts(counts, names)`, which gives the same (but for counts of rows) for all
+    resamples of a bootstrap at once, as arrays of shape (resamples,): `counts` has `right`, `predicted` and `actual`,
+    the rows of each class, of shape (resamples, classes). Without it the interval comes from fewer resamples, each a
+    call of `compute`, or, if a call is slow, there is none.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Metric:
     tasks: tuple[str, ...] = ("text-classification",)
     requires: tuple[str, ...] = ()
     higher_is_better: bool = True
+    from_counts: str | None = None
 
 
 @dataclass(frozen=True)

@@ -89,19 +89,23 @@ class Predictor:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, top_k: int | None = None
     ) -> list[list[dict[str, Any]]]:
         """For each text a list of `{"label", "score"}`, best first; `top_k` keeps that many. Scores add up to 1."""
-        return [ranked(row, self.labels, top_k) for row in self.logits(texts, pairs)]
+        temperature = self.variant.temperature
+        return [ranked(row, self.labels, top_k, temperature) for row in self.logits(texts, pairs)]
 
 
-def ranked(logits: np.ndarray, labels: Sequence[str], top_k: int | None = None) -> list[dict[str, Any]]:
-    """Labels with their softmax scores, best first; equal scores keep the order of the labels."""
-    scores = softmax(logits)
-    order = np.argsort(-scores, kind="stable")[:top_k]
+def ranked(
+    logits: np.ndarray, labels: Sequence[str], top_k: int | None = None, temperature: float = 1.0
+) -> list[dict[str, Any]]:
+    """Labels with their softmax scores, best first; equal logits keep the order of the labels."""
+    scores = softmax(logits, temperature)
+    # By the logits: scores that are too small to tell apart would lose their order.
+    order = np.argsort(-logits, kind="stable")[:top_k]
     return [{"label": labels[place], "score": float(scores[place])} for place in order]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, float64 of the same shape."""
-    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities of `logits / temperature` over the last axis, float64 of the same shape."""
+    exponents = np.exp((logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / temperature)
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
