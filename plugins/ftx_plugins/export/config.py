@@ -21,6 +21,11 @@ class ExportConfig(StepConfig):
     golden_texts: int = Field(
         default=16, ge=1, le=1024, description="real texts kept in the bundle with the logits expected of each variant"
     )
+    temperature_rows: int = Field(
+        default=512,
+        ge=0,
+        description="validation rows on which the temperature of the scores is fitted; 0: it stays 1",
+    )
 
 
 class TorchscriptConfig(ExportConfig):
