@@ -57,6 +57,10 @@ class BudgetTable(StepConfig):
     )
     size_mb: Annotated[float, Field(gt=0)] | None = Field(None, description="Size of the variant on disk, megabytes")
 
+    def limits(self) -> dict[str, Any]:
+        """The limits that are set."""
+        return {name: limit for name, limit in self.model_dump().items() if limit is not None}
+
 
 class RequiresTable(StepConfig):
     """`[requires]`: what must be installed for this project."""
