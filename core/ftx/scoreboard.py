@@ -78,9 +78,13 @@ def breaches(rows: Sequence[Row], reference: Row | None, budget: BudgetTable) ->
 
     A bundle's candidates are its quantized variants, or the fp32 ones where nothing is quantized.
     """
-    quantized = [row for row in rows if row.quantized]
-    found = [breaches_of(row, reference, budget) for row in quantized or rows]
+    found = [breaches_of(row, reference, budget) for row in gated(rows)]
     return [] if not all(found) else [breach for breaches_of_row in found for breach in breaches_of_row]
+
+
+def gated(rows: Sequence[Row]) -> Sequence[Row]:
+    """Those of one step's rows that the budget is held against: the quantized ones, or all where none is."""
+    return [row for row in rows if row.quantized] or rows
 
 
 def advice(found: Iterable[Breach]) -> tuple[str, ...]:
