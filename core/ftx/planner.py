@@ -161,7 +161,7 @@ class _Planner:
         if choose is None or not getattr(settings, "enabled", True):
             return None, None
         last = max(place for place, step in enumerate(asked) if place >= exports[0] and _makes_bundle(step))
-        while _has(asked[last + 1 : last + 2], "evaluate"):
+        while _has(asked[last + 1 : last + 2], "evaluate") and asked[last + 1].full_name != FINAL:
             last += 1
         return last, choose
 

@@ -32,9 +32,7 @@ class Choice:
         if not raw:
             return None
         where = raw["machine"]
-        return cls(
-            raw["variant"], raw["runtime"], raw["threads"], where["processor"], where["cores"], where["device"]
-        )
+        return cls(raw["variant"], raw["runtime"], raw["threads"], where["processor"], where["cores"], where["device"])
 
     @property
     def threads_here(self) -> int | None:

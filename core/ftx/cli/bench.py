@@ -106,7 +106,8 @@ def _print(document: Mapping[str, Any]) -> None:
     where = document["machine"]
     console.print(f"{where['processor']}, {where['cores']} cores", markup=False)
     console.print(
-        f"{document['texts']} texts ({document['source']}), {document['mean_tokens']:.1f} tokens on average", markup=False
+        f"{document['texts']} texts ({document['source']}), {document['mean_tokens']:.1f} tokens on average",
+        markup=False,
     )
     console.print(f"matrix products: {_rates(document['rates'])}", markup=False)
     console.print(_table(document))
@@ -119,7 +120,7 @@ def _print(document: Mapping[str, Any]) -> None:
     if before and before["processor"] != machine.processor():
         console.print(
             f"the bundle's choice, {before['variant']}, was made on another processor ({before['processor']}): "
-            "choose again here: ftx run … choose",
+            "run the same ftx run again here, and the choice is measured anew",
             style="yellow",
             markup=False,
             soft_wrap=True,
@@ -153,5 +154,7 @@ def _interval(values: Mapping[str, float], digits: int) -> str:
 
 
 def _rates(rates: Mapping[str, float | None]) -> str:
-    named = (f"{name} " + ("not measured" if rate is None else f"{rate / 1e9:.0f} Gop/s") for name, rate in rates.items())
+    named = (
+        f"{name} " + ("not measured" if rate is None else f"{rate / 1e9:.0f} Gop/s") for name, rate in rates.items()
+    )
     return ", ".join(named)

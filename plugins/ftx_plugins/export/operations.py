@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 LENGTHS = (4, 8, 12)
-"""Tokens of the inputs that are counted. The count is a polynomial of degree two in the length: three points give it."""
+"""Tokens of the inputs that are counted: three points give the count, a polynomial of degree two in the length."""
 
 
 def count_operations(model: Any) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def find_candidates(
     threads: Sequence[int] = (),
     device: str = "cpu",
 ) -> tuple[list[Candidate], list[Skipped]]:
-    """All candidates, loaded, in the bundle's order. Raises `FtxError` for an unknown variant, or where none is left."""
+    """All candidates, loaded, in the bundle's order. `FtxError` for an unknown variant, or where none is left."""
     contract = Contract.from_meta(bundle.meta)
     known = {variant.name: variant for variant in contract.variants}
     if unknown := [name for name in variants if name not in known]:

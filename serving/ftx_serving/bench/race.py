@@ -111,7 +111,7 @@ def _round(
 
 
 def _give_up(times: Mapping[str, Times], prefer: Prefer) -> None:
-    """Stop those whose ratio to the leader is below 1 with 99% confidence. Being tried each round costs some of that."""
+    """Stop those whose ratio to the leader is below 1 with 99% confidence (less, since it is tried each round)."""
     scores = {name: found.scores(prefer) for name, found in times.items() if not found.given_up}
     leader = max(scores, key=lambda name: float(np.mean(scores[name])))
     for name, own in scores.items():

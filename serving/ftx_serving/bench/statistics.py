@@ -10,7 +10,7 @@ import numpy as np
 RESAMPLES = 400
 _T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 _T_99 = (63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169, 3.106, 3.055, 3.012, 2.977, 2.947)
-"""Two-sided quantiles of Student's t at 1, 2, … degrees of freedom. The last is kept for more: wider, never narrower."""
+"""Two-sided quantiles of Student's t at 1, 2, … degrees of freedom; the last is kept for more, which is wider."""
 
 
 @dataclass(frozen=True)
