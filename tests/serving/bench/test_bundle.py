@@ -181,7 +181,7 @@ def test_texts_come_from_a_file_a_line_each(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_text("one\n\ntwo\tthree\n", encoding="utf-8")
     assert read_texts(path, pair=False) == (["one", "two\tthree"], None)
-    with pytest.raises(FtxError, match="text 1 of .* is no pair"):
+    with pytest.raises(FtxError, match=r"text 1 of .* is no pair"):
         read_texts(path, pair=True)
     path.write_text("one\tother\n", encoding="utf-8")
     assert read_texts(path, pair=True) == (["one"], ["other"])
