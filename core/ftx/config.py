@@ -60,6 +60,10 @@ class BudgetTable(StepConfig):
         None, description="Whether a text's label must not depend on the texts that share its batch, nor on padding"
     )
 
+    def limits(self) -> dict[str, Any]:
+        """The limits that are set."""
+        return {name: limit for name, limit in self.model_dump().items() if limit is not None}
+
 
 class RequiresTable(StepConfig):
     """`[requires]`: what must be installed for this project."""

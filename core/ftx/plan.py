@@ -82,7 +82,7 @@ class Plan:
 
 
 def step_key(planned: PlannedStep, inputs: Mapping[str, Artifact], plan: Plan, store: Store) -> str:
-    """The sha256 of everything that the step's result depends on. `[budget]` is in no key."""
+    """The sha256 of everything that the step's result depends on; `[budget]` only where the step chooses by it."""
     step = planned.step
     facts: dict[str, Any] = {
         "step": step.full_name,
@@ -98,6 +98,8 @@ def step_key(planned: PlannedStep, inputs: Mapping[str, Artifact], plan: Plan, s
     }
     if step.measures:
         facts["machine"] = machine.identity(plan.device)
+    if step.within_budget:
+        facts["budget"] = plan.budget.limits()
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 

@@ -31,6 +31,7 @@ BUILT_IN = (
     "ftx_plugins.quantize.hooks",
     "ftx_plugins.export.hooks",
     "ftx_plugins.evaluate.hooks",
+    "ftx_plugins.choose.hooks",
     "ftx_plugins.metrics.hooks",
     "ftx_serving.hooks",
 )

@@ -48,6 +48,8 @@ class Step:
     """Whether the result holds for this machine alone; its processor is then part of the key."""
     cached: bool = True
     check: str | None = None
+    within_budget: bool = False
+    """Whether the result depends on `[budget]`: the limits are then in `context.budget`, and part of the key."""
 
     @property
     def full_name(self) -> str:
@@ -89,6 +91,8 @@ class Runtime:
     formats: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)
     requires: tuple[str, ...] = ()
+    process_threads: bool = False
+    """Whether `threads` holds for the whole process, and not for one session."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,8 @@ class Context:
     plugins: PluginManager
     emit: Callable[[str, Mapping[str, Any]], None] = lambda name, values: None
     meta: dict[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    """The limits of `[budget]` that are set, for a step that is `within_budget`; empty for all others."""
 
     def progress(self, done: float, total: float | None = None, unit: str = "", **figures: float | str) -> None:
         """Say how far the step is: `done` of `total` `unit`s, and figures worth watching (loss, accuracy)."""

@@ -33,6 +33,10 @@ golden_texts = 4
 [evaluate]
 latency_rows = 20
 throughput_rows = 32
+
+[choose]
+seconds = 0.02
+threads = [1]
 """
 
 

@@ -29,7 +29,7 @@ PREDICTORS = {
 @click.option("--file", "file", type=click.File(encoding="utf-8"), help="Read texts, a line each; - is standard input.")
 @click.option("--pair", "pairs", multiple=True, help="The second text of a text pair; once for each TEXT.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Show so many labels.  [default: all]")
-@click.option("--variant", help="The variant of a bundle.  [default: its first that runs here]")
+@click.option("--variant", help="The variant of a bundle.  [default: the one chosen here, or its first that runs]")
 @click.option("--runtime", help="What executes it: onnxruntime, torchscript.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.pass_context

@@ -70,4 +70,5 @@ def ftx_runtimes() -> Iterable[Runtime]:
         load="ftx_plugins.export.torchscript_runtime:load",
         formats=("torchscript",),
         requires=("torch",),
+        process_threads=True,
     )

@@ -13,6 +13,7 @@ from ftx_plugins.checkpoint import load_checkpoint
 from ftx_plugins.export import parity
 from ftx_plugins.export.config import BundleConfig, ExportConfig, OnnxConfig, OpenvinoConfig, TorchscriptConfig
 from ftx_plugins.export.draft import Draft
+from ftx_plugins.export.operations import count_operations
 from ftx_plugins.export.rows import read_rows, spread_by_length, texts_of
 from ftx_plugins.export.temperature import temperature_of
 from ftx_plugins.export.tokenizer import backend_tokenizer, check_tokenizer, contract_of
@@ -70,6 +71,7 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
         lineage={"model": model.digest, "data": data.digest},
         recipe=recipe.to_dict() if recipe else None,
         base=model.meta.get("base"),
+        operations=count_operations(loaded.model),
     )
     return {"variants": workshop.metrics, "temperature": temperature}
 
