@@ -70,7 +70,7 @@ def _what_would_tell(found: Mapping[str, Any]) -> list[str]:
         return []
     if found["detectable"] is None:
         return ["  both are right on the same rows: no number of rows like these would tell"]
-    smallest = f"  so many rows tell differences of {found['detectable']:.4f} and more, four times in five"
+    smallest = f"  {found['rows']} rows tell differences of {found['detectable']:.4f} and more, four times in five"
     if found["more_rows"] is None:
         return [f"{smallest}; here there is none"]
     return [
