@@ -70,33 +70,34 @@ def _differences(models: Sequence[Mapping[str, Any]]) -> Table:
     table = _table(
         "against the reference",
         "model",
-        "accuracy",
-        "macro F1",
+        "accuracy, points",
+        "macro F1, points",
         "right → wrong",
         "wrong → right",
         "McNemar p",
         "verdict",
+        "rows to tell",
     )
     for model in models:
         against = model["against_reference"]
         test = against["mcnemar"]
-        needed = against["rows_needed"]
-        verdict = against["verdict"] + (f" (≈{needed} rows would)" if needed else "")
-        changes = [
-            _with_interval(found["difference"], found["interval"], sign="+") if found else "–"
-            for found in (against.get("accuracy"), against.get("f1_macro"))
-        ]
+        changes = [_in_points(against.get(name)) for name in ("accuracy", "f1_macro")]
         counts = (str(test["only_first"]), str(test["only_second"]), f"{test['p_value']:.2g}")
-        table.add_row(_name(model), *changes, *counts, verdict)
+        needed = f"≈{against['rows_needed']}" if against["rows_needed"] else "–"
+        table.add_row(_name(model), *changes, *counts, against["verdict"], needed)
     return table
 
 
 def _slices(models: Sequence[Mapping[str, Any]], kind: str, title: str) -> Table:
-    table = _table(title, "model", "slice", "rows", "accuracy", "change", "flips")
+    table = _table(title, "model", "slice", "rows", "accuracy", "change, points", "flips")
     for model in models:
+        if model.get("flips") == 0 and "against_reference" in model:
+            continue  # the reference's labels, so the reference's slices
         for place, entry in enumerate(model[kind][:WORST]):
-            change = _with_interval(entry["change"], entry["change_interval"], sign="+") if "change" in entry else "–"
-            cells = (str(entry["rows"]), _with_interval(entry["accuracy"], entry["interval"]), change)
+            change = (
+                {"difference": entry["change"], "interval": entry["change_interval"]} if "change" in entry else None
+            )
+            cells = (str(entry["rows"]), _with_interval(entry["accuracy"], entry["interval"]), _in_points(change))
             table.add_row("" if place else _name(model), escape(entry["slice"]), *cells, str(entry.get("flips", "–")))
     return table
 
@@ -148,7 +149,15 @@ def _name(model: Mapping[str, Any]) -> str:
     return escape(model.get("step") or model["variant"] or "torch")
 
 
-def _with_interval(value: float, ends: Sequence[float] | None, sign: str = "") -> str:
+def _with_interval(value: float, ends: Sequence[float] | None) -> str:
     """In brackets, which rich would take for markup."""
-    figure = f"{value:{sign}.4f}"
-    return escape(f"{figure} [{ends[0]:{sign}.4f}, {ends[1]:{sign}.4f}]" if ends else figure)
+    return escape(f"{value:.4f} [{ends[0]:.4f}, {ends[1]:.4f}]" if ends else f"{value:.4f}")
+
+
+def _in_points(found: Mapping[str, Any] | None) -> str:
+    """A difference with its interval, in hundredths."""
+    if found is None:
+        return "–"
+    figures = [100 * value for value in (found["difference"], *(found["interval"] or ()))]
+    figure, *ends = (f"{value:+.2f}" if round(value, 2) else "0.00" for value in figures)
+    return escape(f"{figure} [{', '.join(ends)}]" if ends else figure)

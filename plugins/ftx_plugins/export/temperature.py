@@ -34,7 +34,9 @@ def temperature_of(loaded: LoadedCheckpoint, data: Artifact, rows: int, context:
         return 1.0
     found = load_rows(data, "validation", max_rows=rows, seed=context.seed)
     if len(found.texts) < FEWEST_ROWS or set(data.meta["labels"]) != set(loaded.labels):
-        context.log(f"the scores keep temperature 1: it takes {FEWEST_ROWS} validation rows of the model's labels to fit")
+        context.log(
+            f"the scores keep temperature 1: it takes {FEWEST_ROWS} validation rows of the model's labels to fit"
+        )
         return 1.0
     order = [loaded.labels.index(name) for name in data.meta["labels"]]
     logits = compute_logits(

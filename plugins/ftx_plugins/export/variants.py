@@ -48,7 +48,9 @@ def add_openvino(workshop: Workshop, source: Source) -> None:
     def write(file: Path) -> None:
         openvino_exporter.export_openvino(model, inputs, file, max_length=source.loaded.max_length)
 
-    variant, fp32 = workshop.build(_blueprint("openvino", "fp32", write, temperature=source.temperature), source.reference, "torch", FP32)
+    variant, fp32 = workshop.build(
+        _blueprint("openvino", "fp32", write, temperature=source.temperature), source.reference, "torch", FP32
+    )
     if source.recipe is not None and "openvino" in source.recipe.reaches:
         add_lowered(workshop, source.recipe, variant, fp32)
 
