@@ -100,15 +100,15 @@ def _texts_of_data(bundle: Bundle, store: Store) -> Callable[[], Any] | None:
 
 
 def _print(document: Mapping[str, Any]) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, highlight=False, width=FULL_WIDTH)
+    # A narrow terminal breaks the lines of the table; rich would leave out the figures.
+    console = Console(file=sys.stdout, highlight=False, width=max(FULL_WIDTH, Console().width))
     where = document["machine"]
     console.print(f"{where['processor']}, {where['cores']} cores", markup=False)
     console.print(
         f"{document['texts']} texts ({document['source']}), {document['mean_tokens']:.1f} tokens on average",
         markup=False,
     )
+    console.print(f"compared by {document['prefer']}; ± is the 95% interval", markup=False)
     console.print(f"matrix products: {_rates(document['rates'])}", markup=False)
     console.print(_table(document))
     for each in document["skipped"]:
@@ -131,7 +131,7 @@ def _table(document: Mapping[str, Any]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for title in ("", "variant", "runtime"):
         table.add_column(title, no_wrap=True)
-    for title in ("threads", "rows/s", "p50 ms", "p95 ms", f"{document['prefer']} × fp32", "of floor", "rounds"):
+    for title in ("threads", "rows/s", "p50 ms", "p95 ms", "× fp32", "of floor", "rounds"):
         table.add_column(title, justify="right", no_wrap=True)
     for found in document["candidates"]:
         table.add_row(
@@ -150,7 +150,9 @@ def _table(document: Mapping[str, Any]) -> Table:
 
 
 def _interval(values: Mapping[str, float], digits: int) -> str:
-    return f"{values['value']:.{digits}f} ({values['low']:.{digits}f} to {values['high']:.{digits}f})"
+    """The figure, and half its interval in percent; both bounds are in the JSON document."""
+    half = (values["high"] - values["low"]) / 2 / values["value"]
+    return f"{values['value']:.{digits}f} ±{half:.0%}"
 
 
 def _rates(rates: Mapping[str, float | None]) -> str:
