@@ -69,6 +69,9 @@ class StaticConfig(Int8Config):
     calibration_rows: int = Field(
         default=256, ge=1, le=65536, description="rows of the training split to calibrate on, a stratified sample"
     )
+    embeddings: bool = Field(
+        default=True, description="quantize embeddings too (int8, a scale for each row): a file a third as large"
+    )
     choice_rows: int = Field(
         default=256, ge=1, le=65536, description="rows of the validation split on which what is auto is chosen"
     )

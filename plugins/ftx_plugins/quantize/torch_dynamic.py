@@ -70,17 +70,22 @@ def layer_names(model: nn.Module, recipe: Recipe) -> list[str]:
 
 def quantize(model: Any, recipe: Recipe) -> Any:
     """A copy of `model`, on the processor and in evaluation mode, with the recipe's layers quantized."""
-    return replaced(model, recipe, lambda name, linear: DynamicLinear(linear, recipe))
+    return replaced(model, recipe, lambda name, linear: DynamicLinear(linear, recipe), QuantizedEmbedding)
 
 
-def replaced(model: Any, recipe: Recipe, quantized_linear: Callable[[str, nn.Linear], nn.Module]) -> Any:
-    """The same with what `quantized_linear` makes of each linear layer, by its name, in that layer's place."""
+def replaced(
+    model: Any,
+    recipe: Recipe,
+    quantized_linear: Callable[[str, nn.Linear], nn.Module],
+    quantized_embedding: Callable[[nn.Embedding], nn.Module],
+) -> Any:
+    """The same with what the functions make of each linear layer, by its name, and embedding, in their places."""
     names = layer_names(model, recipe)
     quantized = copy.deepcopy(model).cpu().eval()
     for name in names:
         module = quantized.get_submodule(name)
         linear = isinstance(module, nn.Linear)
-        quantized.set_submodule(name, quantized_linear(name, module) if linear else QuantizedEmbedding(module))
+        quantized.set_submodule(name, quantized_linear(name, module) if linear else quantized_embedding(module))
     return quantized
 
 

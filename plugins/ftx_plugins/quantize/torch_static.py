@@ -1,4 +1,4 @@
-"""A static recipe simulated in torch: the same levels as at export, in floats."""
+"""A static recipe in torch: simulated, with the same levels as at export, in floats; and in integers, to be traced."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ftx_plugins.quantize.levels import input_levels, weight_levels
+from ftx_plugins.quantize.levels import embedding_levels, input_levels, weight_levels
 from ftx_plugins.quantize.recipe import LayerInput, Recipe
 from ftx_plugins.quantize.torch_dynamic import replaced
 
@@ -34,6 +34,27 @@ class StaticLinear(nn.Module):
         return nn.functional.linear(quantized, self.weight, self.bias)
 
 
+class RowQuantizedEmbedding(nn.Module):
+    """An embedding kept in int8 levels with a scale for each row."""
+
+    weight: torch.Tensor
+    scales: torch.Tensor
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        levels, scales = embedding_levels(embedding.weight.detach().numpy())
+        self.register_buffer("weight", torch.from_numpy(levels))
+        self.register_buffer("scales", torch.from_numpy(scales[:, None]))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        levels = nn.functional.embedding(ids, self.weight).float()
+        return levels * nn.functional.embedding(ids, self.scales)
+
+
 def quantize(model: Any, recipe: Recipe) -> Any:
     """A copy of `model`, on the processor and in evaluation mode, with the recipe's layers quantized."""
-    return replaced(model, recipe, lambda name, linear: StaticLinear(linear, recipe.input_of(name), recipe))
+
+    def linear_of(name: str, linear: nn.Linear) -> nn.Module:
+        return StaticLinear(linear, recipe.input_of(name), recipe)
+
+    return replaced(model, recipe, linear_of, RowQuantizedEmbedding)
