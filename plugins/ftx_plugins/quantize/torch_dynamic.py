@@ -7,9 +7,10 @@ here directly; torch deprecates the quantized tensors that they pack, so that wa
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,12 +112,19 @@ def quantize_weight(weight: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     largest = weight.abs().amax(dim=1) if recipe.per_channel else weight.abs().amax().reshape(1)
     scales = largest.double() / (64 if recipe.reduce_range else 127)
     scales[scales < torch.finfo(torch.float32).tiny] = 1.0
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions", category=UserWarning)
+    with quiet_quantized_tensors():
         if recipe.per_channel:
             zeros = torch.zeros(len(scales), dtype=torch.long)
             return torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
         return torch.quantize_per_tensor(weight, float(scales), 0, torch.qint8)
+
+
+@contextlib.contextmanager
+def quiet_quantized_tensors() -> Iterator[None]:
+    """Hold back torch's notice that it will one day have no quantized tensors."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions", category=UserWarning)
+        yield
 
 
 def _asymmetric(weight: torch.Tensor) -> tuple[float, int]:

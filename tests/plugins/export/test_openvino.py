@@ -75,7 +75,7 @@ def test_a_format_whose_package_is_missing_is_a_problem_with_its_pip_line(monkey
     ("recipe", "formats", "said"),
     [
         (Recipe(), ("openvino",), "openvino gets fp32 alone: a dynamic int8 recipe cannot be carried out for it"),
-        (Recipe(scheme="static"), ("torchscript",), "torchscript gets fp32 alone: a static int8 recipe"),
+        (Recipe(scheme="cast", weights="fp16"), ("torchscript",), "torchscript gets fp32 alone: a cast fp16 recipe"),
         (Recipe(scheme="static"), ("onnx",), "OpenVINO is installed and can run this static int8 recipe: --set"),
     ],
 )
