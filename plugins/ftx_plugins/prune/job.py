@@ -13,11 +13,11 @@ from transformers import AutoTokenizer
 
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, read_model, save_checkpoint
+from ftx_plugins.distillation import Course, distill
 from ftx_plugins.prune.anatomy import Anatomy, dissect
 from ftx_plugins.prune.calibration import Calibration, accuracy_on, read_calibration
 from ftx_plugins.prune.config import RecoveryConfig
 from ftx_plugins.prune.costs import encoder_operations
-from ftx_plugins.prune.recovery import recover
 from ftx_plugins.prune.surgery import settle
 
 
@@ -70,7 +70,7 @@ class Job:
         pruned = accuracy_on(self.loaded.model, self.calibration)
         removing = time.monotonic() - self.started
         teacher = load_checkpoint(self.source.path, device=self.context.device).model
-        recovery = recover(self.loaded, teacher, self.layers, self.data, self.config, self.context)
+        recovery = distill(self.loaded, teacher, self.layers, self.data, _course(self.config), self.context)
         recovered = accuracy_on(self.loaded.model, self.calibration)
         save(self.loaded, self.source, self.context)
         after = facts_of(self.anatomy, self.calibration)
@@ -96,6 +96,18 @@ class Job:
             "seconds_recovering": round(time.monotonic() - self.started - removing, 2),
             **metrics,
         }
+
+
+def _course(config: RecoveryConfig) -> Course:
+    return Course(
+        name="recovery",
+        rows=config.recovery_rows,
+        epochs=config.recovery_epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        rows_setting="prune.recovery_rows",
+        rate_setting="prune.learning_rate",
+    )
 
 
 def start(config: RecoveryConfig, inputs: Mapping[str, Artifact], context: Context) -> Job:

@@ -34,6 +34,7 @@ def ftx_quantize() -> Iterable[Step]:
         gives="model",
         config=StaticConfig,
         run="ftx_plugins.quantize.static:run",
+        check="ftx_plugins.quantize.calibration_file:check_calibration_data",
         requires=CALIBRATED,
         measures=True,
     )
@@ -45,6 +46,7 @@ def ftx_quantize() -> Iterable[Step]:
         gives="model",
         config=AutoConfig,
         run="ftx_plugins.quantize.auto:run",
+        check="ftx_plugins.quantize.calibration_file:check_calibration_data",
         requires=CALIBRATED,
         measures=True,
     )

@@ -69,9 +69,9 @@ class Recipe:
     smooth: float = 0.0
     """Strength of smoothing, from 0 (none) to 1; see `ftx_plugins.quantize.calibration.divisors_of`."""
     rows: int = 0
-    """Rows of the training split that calibrated it."""
+    """How many rows calibrated it."""
     data: str = ""
-    """Digest of the data set that these are from."""
+    """Digest of the data set, or of the file, that these are from."""
     inputs: Mapping[str, LayerInput] = field(default_factory=dict, compare=False, repr=False)
     """Layer -> its input; static alone. Not in the manifest: a file beside the weights holds it."""
 
