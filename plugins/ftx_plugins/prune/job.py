@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from ftx import Artifact, Context, FtxError
-from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, read_model, save_checkpoint
+from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, read_model, save_successor
 from ftx_plugins.distillation import Course, distill
 from ftx_plugins.prune.anatomy import Anatomy, dissect
 from ftx_plugins.prune.calibration import Calibration, accuracy_on, read_calibration
@@ -72,7 +70,7 @@ class Job:
         teacher = load_checkpoint(self.source.path, device=self.context.device).model
         recovery = distill(self.loaded, teacher, self.layers, self.data, _course(self.config), self.context)
         recovered = accuracy_on(self.loaded.model, self.calibration)
-        save(self.loaded, self.source, self.context)
+        save_successor(self.loaded, self.source, self.context)
         after = facts_of(self.anatomy, self.calibration)
         share = {name: after[name] / self.before[name] for name in ("flops", "parameters")}
         self.context.describe(
@@ -128,17 +126,6 @@ def open_model(source: Artifact, context: Context) -> LoadedCheckpoint:
             "this checkpoint is quantized: pruning it would void its recipe", "prune first: ftx run prune quantize"
         )
     return load_checkpoint(source.path, trust_remote_code=context.model.trust_remote_code, device=context.device)
-
-
-def save(loaded: LoadedCheckpoint, source: Artifact, context: Context) -> None:
-    """Write the checkpoint, and carry the facts of the one that it was made of over."""
-    # Tokenizing has left its truncation in the tokenizer at hand, and saving would keep that.
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.path, local_files_only=True, trust_remote_code=context.model.trust_remote_code
-    )
-    with quiet_transformers():
-        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
-    context.describe(**source.meta)
 
 
 def facts_of(anatomy: Anatomy, calibration: Calibration) -> dict[str, Any]:

@@ -97,6 +97,15 @@ class StaticConfig(Int8Config):
         return replace(super().recipe(), scheme="static", activations=activations)
 
 
+class QatConfig(StaticConfig):
+    """Static int8 with weights that are trained to live with it (quantization-aware training)."""
+
+    rows: int = Field(default=0, ge=0, description="training rows to train on, each class in proportion; 0: all")
+    epochs: int = Field(default=1, ge=1, le=1000, description="passes over these rows")
+    learning_rate: float = Field(default=2e-5, gt=0, le=1, description="peak learning rate of the training, per step")
+    batch_size: int = Field(default=32, ge=1, le=65536, description="rows in a forward pass")
+
+
 class AutoConfig(StaticConfig):
     """Static int8 that leaves in fp32 what it must."""
 
