@@ -22,7 +22,6 @@ def ftx_quantize() -> Iterable[Step]:
         config=DynamicConfig,
         run="ftx_plugins.quantize.dynamic:run",
         requires=PACKAGES,
-        default=True,
         # `reduce_range = "auto"` asks the processor.
         measures=True,
     )
@@ -46,6 +45,7 @@ def ftx_quantize() -> Iterable[Step]:
         gives="model",
         config=AutoConfig,
         run="ftx_plugins.quantize.auto:run",
+        default=True,
         check="ftx_plugins.quantize.calibration_file:check_calibration_data",
         requires=CALIBRATED,
         measures=True,
