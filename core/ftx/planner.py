@@ -240,6 +240,11 @@ class _Planner:
         if step.stage in LOSES_RECIPE and _has(before, "quantize"):
             message = "stands behind quantize, and would throw its recipe away"
             self.problems.append(Problem(message, step.full_name, hint))
+        if step.stage == "quantize" and _has(before, "quantize"):
+            message = "stands behind another quantize, and a model is quantized once"
+            self.problems.append(
+                Problem(message, step.full_name, (f"ftx run {' '.join(_quantizing_once(self.words))}",))
+            )
         exported = any(other.gives is Bundle for other in before)
         if step.gives is Checkpoint and exported and not any(other.gives is Bundle for other in after):
             message = "makes a checkpoint behind the export: put it before, or export again behind it"
@@ -317,6 +322,12 @@ def _needs_data(steps: Iterable[Step]) -> bool:
 
 def _has(steps: Iterable[Step], stage: str) -> bool:
     return any(step.stage == stage for step in steps)
+
+
+def _quantizing_once(words: Sequence[str]) -> list[str]:
+    """The words without the quantize steps behind the first."""
+    quantizing = [place for place, word in enumerate(words) if word.partition(":")[0] == "quantize"]
+    return [word for place, word in enumerate(words) if place not in quantizing[1:]]
 
 
 def _in_stage_order(words: Sequence[str]) -> list[str]:

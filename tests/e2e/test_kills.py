@@ -16,7 +16,7 @@ STEPS = (
     "data:clean",
     "train:finetune",
     "evaluate:validation",
-    "quantize:dynamic",
+    "quantize:auto",
     "export:bundle",
     "choose:fastest",
     "evaluate:test",

@@ -56,7 +56,7 @@ STEPS = [
     "data:clean",
     "train:finetune",
     "evaluate:validation",
-    "quantize:dynamic",
+    "quantize:auto",
     "evaluate:validation",
     "export:bundle",
     "evaluate:validation",
@@ -130,7 +130,7 @@ def test_progress_goes_to_stderr(job):
 def test_the_scoreboard_measures_each_model_against_the_reference(job):
     rows = job[1].json["scoreboard"]
     of_validation = [(row["step"], row["variant"]) for row in rows if row["split"] == "validation"]
-    assert of_validation[:2] == [("train:finetune", None), ("quantize:dynamic", None)]
+    assert of_validation[:2] == [("train:finetune", None), ("quantize:auto", None)]
     assert sorted(of_validation[2:]) == [("export:bundle", name) for name in VARIANTS]
     assert {row["step"] for row in rows if row["split"] == "test"} == {"reference", "choose:fastest"}
     for row in rows:

@@ -55,7 +55,7 @@ class BundleConfig(OnnxConfig):
     """Several formats in one bundle."""
 
     formats: tuple[Format, ...] = Field(
-        default=("onnx", "torchscript"),
+        default=("openvino", "onnx", "torchscript"),
         min_length=1,
         description="formats to write, each in fp32 and as the recipe says",
     )

@@ -19,7 +19,7 @@ from ftx_plugins.export.onnx_quantizer import quantize_onnx
 from ftx_plugins.export.onnx_static import quantize_onnx_static
 from ftx_plugins.export.parity import HOLES, Outputs, Tolerance
 from ftx_plugins.export.workshop import Blueprint, Workshop
-from ftx_plugins.quantize.recipe import Recipe, simulate
+from ftx_plugins.quantize.recipe import Recipe, lower_in_torch
 from ftx_plugins.quantize.torch_session import TorchSession
 from ftx_serving.contract import Variant
 
@@ -110,7 +110,7 @@ def add_lowered(workshop: Workshop, recipe: Recipe, fp32: Variant, fp32_outputs:
 
 
 def add_torchscript(workshop: Workshop, source: Source) -> None:
-    """`torchscript-fp32`, and `torchscript-int8` where there is a dynamic recipe."""
+    """`torchscript-fp32`, and what the recipe makes of it."""
     inputs = trace_inputs(workshop)
     model = source.loaded.model
     blueprint = _blueprint(
@@ -122,7 +122,7 @@ def add_torchscript(workshop: Workshop, source: Source) -> None:
     variant, fp32 = workshop.build(blueprint, source.reference, "torch", FP32)
     if source.recipe is None or "torchscript" not in source.recipe.reaches:
         return
-    quantized = simulate(model, source.recipe)
+    quantized = lower_in_torch(model, source.recipe)
     blueprint = _blueprint(
         "torchscript",
         source.recipe.precision,
