@@ -127,7 +127,7 @@ class Bundle(Artifact):
 
 
 class Evaluation(Artifact):
-    """What an `evaluate` step measured: `evaluation.json`, and `flips.jsonl` with the rows whose label changed."""
+    """What an `evaluate` step measured: `evaluation.json`, and `flips.csv` with the rows whose label changed."""
 
     kind = "evaluation"
 

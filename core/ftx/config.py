@@ -56,6 +56,13 @@ class BudgetTable(StepConfig):
         None, description="95th percentile of a bundle's latency at batch 1, milliseconds"
     )
     size_mb: Annotated[float, Field(gt=0)] | None = Field(None, description="Size of the variant on disk, megabytes")
+    batch_invariant: bool | None = Field(
+        None, description="Whether a text's label must not depend on the texts that share its batch, nor on padding"
+    )
+
+    def limits(self) -> dict[str, Any]:
+        """The limits that are set."""
+        return {name: limit for name, limit in self.model_dump().items() if limit is not None}
 
 
 class RequiresTable(StepConfig):

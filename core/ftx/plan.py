@@ -84,7 +84,7 @@ class Plan:
 
 
 def step_key(planned: PlannedStep, inputs: Mapping[str, Artifact], plan: Plan, store: Store) -> str:
-    """The sha256 of everything that the step's result depends on. `[budget]` is in no key."""
+    """The sha256 of everything that the step's result depends on; `[budget]` only where the step chooses by it."""
     step = planned.step
     facts: dict[str, Any] = {
         "step": step.full_name,
@@ -102,6 +102,8 @@ def step_key(planned: PlannedStep, inputs: Mapping[str, Artifact], plan: Plan, s
         facts["metrics"] = planned.metrics
     if step.measures:
         facts["machine"] = machine.identity(plan.device)
+    if step.within_budget:
+        facts["budget"] = plan.budget.limits()
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 

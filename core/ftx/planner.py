@@ -16,13 +16,28 @@ from ftx.plugins import PluginManager
 from ftx.preflight import check_disk, check_steps, choose_device
 from ftx.sources import HUB, read_model_folder, resolve_path
 from ftx.step import Kind, ModelSettings, Step
-from ftx.step_settings import check_tables, default_method, find_step, settings_of
+from ftx.step_settings import check_tables, default_method, find_step, methods_of, settings_of
 
-STAGES = ("data", "augment", "train", "distill", "prune", "quantize", "export", "evaluate", "serve", "loadtest")
+STAGES = (
+    "data",
+    "augment",
+    "train",
+    "distill",
+    "prune",
+    "quantize",
+    "export",
+    "evaluate",
+    "choose",
+    "serve",
+    "loadtest",
+)
 """The usual order, for hints; nothing is reordered."""
+CHOOSE = "choose"
 WITHOUT_HEAD = ("model", "data", "augment", "train", "distill")
 """Stages whose steps can do without a trained head."""
 LOSES_RECIPE = ("augment", "train", "distill", "prune")
+KEEPS_MODEL = ("model", CHOOSE)
+"""Stages whose steps give a model, and change nothing about what it answers."""
 FETCH = "model:hub"
 FINAL = "evaluate:test"
 
@@ -112,6 +127,7 @@ class _Planner:
         if needs_data and (data := self._or_problem(default_method("data", self.config, self.plugins))):
             self._add(data, added=True)
         self._give_subject()
+        last_bundle, choose = self._choice_behind(asked)
         if not _has(asked, "train") and self.has_head and self.reference is None and self.subject is None:
             self.reference = self._newest((Checkpoint,))
         for place, step in enumerate(asked):
@@ -124,9 +140,29 @@ class _Planner:
             evaluated_next = _has(asked[place + 1 : place + 2], "evaluate")
             if _changes_model(step) and self.reference and evaluate and not evaluated_next:
                 self._add(evaluate, added=True)
+            if choose is not None and place == last_bundle:
+                self._add(choose, added=True)
         final = self.plugins.steps().get(FINAL)
         if changing and self.reference and final and final not in asked:
             self._add(final, added=True)
+
+    def _choice_behind(self, asked: Sequence[Step]) -> tuple[int | None, Step | None]:
+        """The place in `asked` behind which the step belongs that chooses among a bundle's variants, and that step.
+
+        It stands behind the last bundle and, where the user evaluates that, behind the evaluation.
+        """
+        exports = [place for place, step in enumerate(asked) if step.gives is Bundle]
+        if not exports or _has(asked, CHOOSE) or not methods_of(CHOOSE, self.plugins):
+            return None, None
+        choose = self._or_problem(default_method(CHOOSE, self.config, self.plugins))
+        settings = settings_of(choose, self.config, self.plugins)[0] if choose else None
+        # What is wrong with its settings is reported when it is added.
+        if choose is None or not getattr(settings, "enabled", True):
+            return None, None
+        last = max(place for place, step in enumerate(asked) if place >= exports[0] and _makes_bundle(step))
+        while _has(asked[last + 1 : last + 2], "evaluate") and asked[last + 1].full_name != FINAL:
+            last += 1
+        return last, choose
 
     def _give_subject(self) -> None:
         if self.subject is not None:
@@ -209,6 +245,11 @@ class _Planner:
         if step.stage in LOSES_RECIPE and _has(before, "quantize"):
             message = "stands behind quantize, and would throw its recipe away"
             self.problems.append(Problem(message, step.full_name, hint))
+        if step.stage == "quantize" and _has(before, "quantize"):
+            message = "stands behind another quantize, and a model is quantized once"
+            self.problems.append(
+                Problem(message, step.full_name, (f"ftx run {' '.join(_quantizing_once(self.words))}",))
+            )
         exported = any(other.gives is Bundle for other in before)
         if step.gives is Checkpoint and exported and not any(other.gives is Bundle for other in after):
             message = "makes a checkpoint behind the export: put it before, or export again behind it"
@@ -275,7 +316,12 @@ def _kinds(kind: Kind) -> tuple[tuple[type[Artifact], ...], bool]:
 
 
 def _changes_model(step: Step) -> bool:
-    return step.gives in ("model", Checkpoint, Bundle) and step.stage != "model"
+    return step.gives in ("model", Checkpoint, Bundle) and step.stage not in KEEPS_MODEL
+
+
+def _makes_bundle(step: Step) -> bool:
+    """Whether a step behind an export gives a bundle."""
+    return step.gives in ("model", Bundle)
 
 
 def _needs_data(steps: Iterable[Step]) -> bool:
@@ -285,6 +331,12 @@ def _needs_data(steps: Iterable[Step]) -> bool:
 
 def _has(steps: Iterable[Step], stage: str) -> bool:
     return any(step.stage == stage for step in steps)
+
+
+def _quantizing_once(words: Sequence[str]) -> list[str]:
+    """The words without the quantize steps behind the first."""
+    quantizing = [place for place, word in enumerate(words) if word.partition(":")[0] == "quantize"]
+    return [word for place, word in enumerate(words) if place not in quantizing[1:]]
 
 
 def _in_stage_order(words: Sequence[str]) -> list[str]:

@@ -35,6 +35,7 @@ BUILT_IN = (
     "ftx_plugins.quantize.hooks",
     "ftx_plugins.export.hooks",
     "ftx_plugins.evaluate.hooks",
+    "ftx_plugins.choose.hooks",
     "ftx_plugins.metrics.hooks",
     "ftx_serving.hooks",
 )

@@ -15,7 +15,7 @@ from ftx.hashing import hash_folder
 from ftx.plan import SOURCE, Plan, PlannedStep, installed_version, step_key
 from ftx.plugins import DISTRIBUTION, PluginManager, own_version
 from ftx.runs import RunRecord, new_run, timestamp
-from ftx.scoreboard import Row, advice, as_json, breaches, rows_of
+from ftx.scoreboard import Row, advice, as_json, breaches, gated, nearest_budget, rows_of
 from ftx.step import Context, Executor, load_by_name
 from ftx.store import CorruptArtifact, KeyRecord, Store, disk_errors
 
@@ -164,6 +164,7 @@ class _Run:
             model=self.plan.model,
             plugins=self.plugins,
             emit=self._emitter(planned, warnings),
+            budget=self.plan.budget.limits() if planned.step.within_budget else {},
         )
         started = time.perf_counter()
         try:
@@ -241,6 +242,7 @@ class _Run:
         raise FtxError(
             f"the budget is broken by {subject}\n  {listed}",
             *advice(found),
+            *nearest_budget(gated(current), reference, self.plan.budget),
             f"look at what it made: ftx show {artifact.digest[:12]}",
             code=ExitCode.BUDGET,
         )

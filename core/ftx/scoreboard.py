@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,7 +33,9 @@ class Row:
     """Size on disk, megabytes of 10^6 bytes."""
     quantized: bool
     batch_flip_rate: float | None = None
-    """Share of rows whose label depends on which texts share their batch."""
+    """Share of the texts tried whose label depends on which texts share their batch, or on padding."""
+    batch_invariant: bool | None = None
+    """Whether the model is made not to depend on them, and no label did when it was tried."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Breach:
 
     def __str__(self) -> str:
         name = self.row.step if self.row.variant is None else f"{self.row.step} {self.row.variant}"
+        if self.limit == "batch_invariant":
+            return f"{name}: labels depend on what shares their batch ({self.actual:.2%} of the texts tried)"
         return f"{name}: {self.limit} is {self.actual:.4g}, the budget allows {self.allowed:.4g}"
 
 
@@ -54,6 +59,7 @@ _ADVICE = {
     "f1_macro_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.f1_macro_drop)",
     "flip_rate": "see which rows changed (ftx show latest:evaluate:validation), or allow more (budget.flip_rate)",
     "latency_p95_ms": "quantize, cut train.max_length, or start from a smaller encoder",
+    "batch_invariant": "quantize with fixed scales for activations: quantize:static or quantize:auto",
     "size_mb": "quantize (quantize.embeddings = true shrinks most), or start from a smaller encoder",
 }
 
@@ -77,9 +83,13 @@ def breaches(rows: Sequence[Row], reference: Row | None, budget: BudgetTable) ->
 
     A bundle's candidates are its quantized variants, or the fp32 ones where nothing is quantized.
     """
-    quantized = [row for row in rows if row.quantized]
-    found = [_breaches_of(row, reference, budget) for row in quantized or rows]
+    found = [breaches_of(row, reference, budget) for row in gated(rows)]
     return [] if not all(found) else [breach for breaches_of_row in found for breach in breaches_of_row]
+
+
+def gated(rows: Sequence[Row]) -> Sequence[Row]:
+    """Those of one step's rows that the budget is held against: the quantized ones, or all where none is."""
+    return [row for row in rows if row.quantized] or rows
 
 
 def advice(found: Iterable[Breach]) -> tuple[str, ...]:
@@ -87,11 +97,38 @@ def advice(found: Iterable[Breach]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_ADVICE[breach.limit] for breach in found))
 
 
+def nearest_budget(rows: Sequence[Row], reference: Row | None, budget: BudgetTable) -> tuple[str, ...]:
+    """The hint that names the nearest budget that one of `rows` is within; none where one is within it already."""
+    broken = [found for row in rows if (found := breaches_of(row, reference, budget))]
+    if not broken or len(broken) < len(rows):
+        return ()
+
+    def excess(found: Sequence[Breach]) -> float:
+        return max(breach.actual / breach.allowed if breach.allowed else float("inf") for breach in found)
+
+    # Where a limit of zero is broken by all, the least that is lost decides.
+    nearest = min(broken, key=lambda found: (excess(found), max(breach.actual for breach in found)))
+    needed = " ".join(f"--set budget.{breach.limit}={_needed(breach)}" for breach in nearest)
+    name = nearest[0].row.variant or nearest[0].row.step
+    return (f"the nearest budget that {name} is within: {needed}",)
+
+
+def _needed(breach: Breach) -> str:
+    return "false" if breach.limit == "batch_invariant" else _rounded_up(breach.actual)
+
+
+def _rounded_up(value: float) -> str:
+    """`value` with three digits, none of them too small."""
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{math.ceil(value * 10.0**digits - 1e-9) / 10.0**digits:g}"
+
+
 def as_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def _breaches_of(row: Row, reference: Row | None, budget: BudgetTable) -> list[Breach]:
+def breaches_of(row: Row, reference: Row | None, budget: BudgetTable) -> list[Breach]:
+    """The limits that one row is beyond; what was not measured breaks none."""
     measured: dict[str, float | None] = {"flip_rate": row.flip_rate}
     if reference is not None:
         measured["accuracy_drop"] = reference.accuracy - row.accuracy
@@ -99,9 +136,11 @@ def _breaches_of(row: Row, reference: Row | None, budget: BudgetTable) -> list[B
     if row.variant is not None:
         # A checkpoint is not what gets deployed: its latency in eager torch and its size are not gated.
         measured |= {"latency_p95_ms": row.p95_ms, "size_mb": row.size_mb}
-    limits = {name: limit for name, limit in budget.model_dump().items() if limit is not None}
-    return [
+    found = [
         Breach(row, name, limit, actual)
-        for name, limit in limits.items()
-        if (actual := measured.get(name)) is not None and actual > limit + 1e-9
+        for name, limit in budget.limits().items()
+        if name != "batch_invariant" and (actual := measured.get(name)) is not None and actual > limit + 1e-9
     ]
+    if budget.batch_invariant and row.batch_invariant is False:
+        found.append(Breach(row, "batch_invariant", 0.0, row.batch_flip_rate or 0.0))
+    return found

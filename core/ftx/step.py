@@ -50,6 +50,8 @@ class Step:
     """Whether the result holds for this machine alone; its processor is then part of the key."""
     cached: bool = True
     check: str | None = None
+    within_budget: bool = False
+    """Whether the result depends on `[budget]`: the limits are then in `context.budget`, and part of the key."""
 
     @property
     def full_name(self) -> str:
@@ -62,6 +64,11 @@ class Metric:
     """A figure of quality. `compute` names `compute(labels, logits, names) -> float`, or a dict of floats.
 
     `labels` is int64 of shape (rows,), `logits` float32 of shape (rows, classes), `names` the label names.
+
+    `from_counts` names an optional `from_counts(counts, names)`, which gives the same (but for counts of rows) for all
+    resamples of a bootstrap at once, as arrays of shape (resamples,): `counts` has `right`, `predicted` and `actual`,
+    the rows of each class, of shape (resamples, classes). Without it the interval comes from fewer resamples, each a
+    call of `compute`, or, if a call is slow, there is none.
     """
 
     name: str
@@ -70,6 +77,7 @@ class Metric:
     tasks: tuple[str, ...] = ("text-classification",)
     requires: tuple[str, ...] = ()
     higher_is_better: bool = True
+    from_counts: str | None = None
 
 
 @with_renamed_fields
@@ -87,6 +95,8 @@ class Runtime:
     formats: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)
     requires: tuple[str, ...] = ()
+    process_threads: bool = False
+    """Whether `threads` holds for the whole process, and not for one session."""
 
 
 @with_renamed_fields
@@ -167,6 +177,8 @@ class Context:
     plugins: PluginManager
     emit: Callable[[str, Mapping[str, Any]], None] = lambda name, values: None
     meta: dict[str, Any] = field(default_factory=dict)
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    """The limits of `[budget]` that are set, for a step that is `within_budget`; empty for all others."""
 
     def progress(self, done: float, total: float | None = None, unit: str = "", **figures: float | str) -> None:
         """Say how far the step is: `done` of `total` `unit`s, and figures worth watching (loss, accuracy)."""

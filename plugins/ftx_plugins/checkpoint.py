@@ -13,7 +13,9 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from ftx.artifacts import Artifact
 from ftx.errors import FtxError
+from ftx.step import Context
 from ftx_plugins.shapes import FIELD as SHAPES_FIELD
 from ftx_plugins.shapes import with_shapes
 
@@ -95,6 +97,16 @@ def save_checkpoint(loaded: LoadedCheckpoint, folder: Path) -> None:
     loaded.tokenizer.model_max_length = loaded.max_length
     loaded.model.save_pretrained(folder, safe_serialization=True)
     loaded.tokenizer.save_pretrained(folder)
+
+
+def save_successor(loaded: LoadedCheckpoint, source: Artifact, context: Context) -> None:
+    """Write a changed model as the step's checkpoint, with the tokenizer and the facts of the one that it was."""
+    # Tokenizing has left its truncation in the tokenizer at hand, and saving would keep that.
+    options = {"local_files_only": True, "trust_remote_code": context.model.trust_remote_code}
+    tokenizer = AutoTokenizer.from_pretrained(source.path, **options)
+    with quiet_transformers():
+        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
+    context.describe(**source.meta)
 
 
 def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:

@@ -30,6 +30,10 @@ class Variant:
     """Whether the texts that share its batch have no part in a text's logits, and changed no label when it was tried.
 
     How a sum is rounded may still depend on the shape of the batch: `parity["batch_spread"]` says by how much."""
+    temperature: float = 1.0
+    """What the logits are divided by before they become probabilities; the label with the highest stays the same.
+
+    Fitted on validation rows (temperature scaling, Guo et al. 2017), so that scores say how often they are right."""
     tolerance: Mapping[str, float] = field(default_factory=dict)
     """What the parity checks allowed, on the logits."""
     parity: Mapping[str, Any] = field(default_factory=dict)

@@ -60,9 +60,10 @@ class TextEncoder:
         encodings.update({place: self._encode_long(clean(texts[place])) for place in long})
         return [encodings[place] for place in range(len(texts))]
 
-    def feed(self, encodings: Sequence[Encoding], *, side: str | None = None) -> Feed:
-        """The inputs of one batch, padded to its longest row on the contract's padding side (or `side`)."""
-        longest = max(len(encoding) for encoding in encodings)
+    def feed(self, encodings: Sequence[Encoding], *, side: str | None = None, length: int | None = None) -> Feed:
+        """The inputs of one batch, padded to its longest row (or to `length` tokens, if that is more) on the contract's
+        padding side (or `side`)."""
+        longest = max(length or 0, *(len(encoding) for encoding in encodings))
         contract = self.contract
         fills = {"input_ids": contract.pad_token_id, "token_type_ids": contract.pad_token_type_id}
         shape = (len(encodings), longest)

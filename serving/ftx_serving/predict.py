@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,11 @@ def predict(
 ) -> tuple[list[list[dict[str, Any]]], str]:
     """For each text its labels with scores, best first; and what computed them, in words."""
     predictor = Predictor.load(
-        bundle.path, variant=variant, runtime=runtime, device=device, runtimes=plugins.runtimes()
+        bundle.path, variant=variant, runtime=runtime, device=device, runtimes=plugins.runtimes(), warn=_warn
     )
     predictions = predictor.predict(texts, pairs, top_k=top_k)
     return predictions, f"variant {predictor.variant.name} on {device}"
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ftx.artifacts import Bundle, Manifest
 from ftx.errors import FtxError
 from ftx.hashing import hash_file
 from ftx.step import Runtime, load_by_name
+from ftx_serving.choice import Choice
 from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.runtimes import Session
@@ -45,8 +47,10 @@ class Predictor:
         device: str = "cpu",
         threads: int | None = None,
         verify: bool = True,
+        warn: Callable[[str], None] = warnings.warn,
     ) -> Predictor:
-        """The bundle in `folder`, its first variant that runs here, or the `variant` and `runtime` named.
+        """The bundle in `folder`: the `variant` and `runtime` named, or else the one chosen by measurement on such a
+        processor, or else the first that runs here.
 
         Each file is checked against its hash in the manifest before anything reads it (`verify`). Raises `FtxError`
         where the bundle is damaged, or holds no such variant.
@@ -56,6 +60,9 @@ class Predictor:
         if manifest.kind != Bundle.kind:
             raise FtxError(f"{folder} holds a {manifest.kind}, not a bundle", "export it first: ftx run export")
         contract = Contract.from_meta(manifest.meta)
+        choice = _choice_of(manifest, contract, runtimes, variant, runtime, device, warn)
+        if choice is not None:
+            variant, runtime, threads = choice.variant, choice.runtime, threads or choice.threads_here
         chosen, executor = choose_variant(contract, runtimes, variant=variant, runtime=runtime, device=device)
         if verify:
             verify_files(folder, manifest, (TOKENIZER_FILE, *chosen.files))
@@ -89,19 +96,23 @@ class Predictor:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, top_k: int | None = None
     ) -> list[list[dict[str, Any]]]:
         """For each text a list of `{"label", "score"}`, best first; `top_k` keeps that many. Scores add up to 1."""
-        return [ranked(row, self.labels, top_k) for row in self.logits(texts, pairs)]
+        temperature = self.variant.temperature
+        return [ranked(row, self.labels, top_k, temperature) for row in self.logits(texts, pairs)]
 
 
-def ranked(logits: np.ndarray, labels: Sequence[str], top_k: int | None = None) -> list[dict[str, Any]]:
-    """Labels with their softmax scores, best first; equal scores keep the order of the labels."""
-    scores = softmax(logits)
-    order = np.argsort(-scores, kind="stable")[:top_k]
+def ranked(
+    logits: np.ndarray, labels: Sequence[str], top_k: int | None = None, temperature: float = 1.0
+) -> list[dict[str, Any]]:
+    """Labels with their softmax scores, best first; equal logits keep the order of the labels."""
+    scores = softmax(logits, temperature)
+    # By the logits: scores that are too small to tell apart would lose their order.
+    order = np.argsort(-logits, kind="stable")[:top_k]
     return [{"label": labels[place], "score": float(scores[place])} for place in order]
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis, float64 of the same shape."""
-    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities of `logits / temperature` over the last axis, float64 of the same shape."""
+    exponents = np.exp((logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / temperature)
     return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
 
 
@@ -140,6 +151,33 @@ def choose_variant(
         "install a runtime that is missing: pip install 'ftx-toolchain[onnx]' or 'ftx-toolchain[openvino]'",
         "or choose another variant, runtime or device; a runtime of a plugin is there if ftx plugins lists it",
     )
+
+
+def _choice_of(
+    manifest: Manifest,
+    contract: Contract,
+    runtimes: Mapping[str, Runtime],
+    variant: str | None,
+    runtime: str | None,
+    device: str,
+    warn: Callable[[str], None],
+) -> Choice | None:
+    """The bundle's choice, where it is among what was asked for, holds on this machine, and can run here."""
+    choice = Choice.from_meta(manifest.meta)
+    if choice is None or variant not in (None, choice.variant) or runtime not in (None, choice.runtime):
+        return None
+    asked = variant is not None or runtime is not None
+    # Who names a variant wants no advice on which one to take.
+    if not choice.holds_here(device, (lambda message: None) if asked else warn):
+        return None
+    found = next(candidate for candidate in contract.variants if candidate.name == choice.variant)
+    executor = runtimes.get(choice.runtime)
+    reason = "not installed here" if executor is None else _refusal(found, executor, device, named=True)
+    if reason is None:
+        return choice
+    if not asked:
+        warn(f"{choice.variant} was chosen with {choice.runtime}, {reason}: the bundle's own order is used")
+    return None
 
 
 def verify_files(folder: Path, manifest: Manifest, names: Sequence[str]) -> None:

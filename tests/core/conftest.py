@@ -39,6 +39,10 @@ class EvaluateConfig(StepConfig):
     accuracy: float = Field(0.9, description="What to report for all but the reference")
 
 
+class ChooseConfig(WriteConfig):
+    enabled: bool = Field(True, description="Whether the planner adds it")
+
+
 class CountdownConfig(StepConfig):
     steps: int = Field(3, ge=1, description="Work to do")
     die_at: int = Field(0, ge=0, description="Kill the process when so much is done; 0: never")
@@ -63,6 +67,11 @@ def write(config, inputs, context):
     (context.out / "words.txt").write_text(config.text)
     context.describe(recipe=context.step) if context.step.startswith("quantize") else None
     return {"words": len(config.text.split()), "nan": float("nan")}
+
+
+def choose(config, inputs, context):
+    _count(context)
+    (context.out / "words.txt").write_text(json.dumps(dict(context.budget)))
 
 
 def countdown(config, inputs, context):
@@ -129,6 +138,17 @@ def ftx_steps():
     for name in ("validation", "test"):
         yield _step("evaluate", name, Evaluation, takes, run="evaluate", config=EvaluateConfig,
                     default=name == "validation")
+'''
+CHOOSE_MODULE = '''
+"""A step that chooses among the variants of a bundle, by the budget."""
+from ftx import Bundle, Evaluation, hookimpl
+from words_plugin import ChooseConfig, _step
+
+
+@hookimpl
+def ftx_steps():
+    yield _step("choose", "words", Bundle, {"model": Bundle, "evaluation": Evaluation | None}, run="choose",
+                config=ChooseConfig, within_budget=True)
 '''
 
 
@@ -197,6 +217,16 @@ def words_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pl
     assert not manager.broken()
     yield manager
     sys.modules.pop("words_plugin", None)
+
+
+@pytest.fixture
+def choosing_plugin(words_plugin: PluginManager, tmp_path: Path) -> Iterator[PluginManager]:
+    """The word steps, and one of the stage `choose`."""
+    (tmp_path / "site" / "choosing_plugin.py").write_text(CHOOSE_MODULE, encoding="utf-8")
+    words_plugin.add("choosing", "choosing_plugin", "words-plugin", "1.0")
+    assert not words_plugin.broken()
+    yield words_plugin
+    sys.modules.pop("choosing_plugin", None)
 
 
 @pytest.fixture

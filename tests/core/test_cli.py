@@ -92,7 +92,7 @@ def test_what_init_writes_is_a_valid_plan(ftx, tiny_encoder, sentences_csv):
     plan = json.loads(ran.stdout)
     assert [step["step"] for step in plan["steps"] if not step["added"]] == [
         "train:finetune",
-        "quantize:dynamic",
+        "quantize:auto",
         "export:bundle",
     ]
     train = next(step for step in plan["steps"] if step["step"] == "train:finetune")

@@ -91,6 +91,12 @@ def test_a_method_is_chosen_in_the_configuration(project, words_plugin):
     assert "train:countdown" in ids(plan)
 
 
+def test_a_second_quantize_is_refused_in_the_plan(project, words_plugin):
+    message = problems(["train", "quantize", "export", "quantize:words"], project(), words_plugin)
+    assert "quantize:words: stands behind another quantize" in message
+    assert "ftx run train quantize export\n" in message + "\n"
+
+
 def test_quantize_before_training_is_refused_and_the_right_order_named(project, words_plugin, model_folder):
     (model_folder / "config.json").write_text(HEAD)
     message = problems(["quantize", "train", "export"], project(), words_plugin)

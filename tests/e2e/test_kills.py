@@ -12,7 +12,15 @@ import pytest
 pytestmark = pytest.mark.xdist_group("kills")
 
 WORDS = ("train", "quantize", "export")
-STEPS = ("data:clean", "train:finetune", "evaluate:validation", "quantize:dynamic", "export:bundle", "evaluate:test")
+STEPS = (
+    "data:clean",
+    "train:finetune",
+    "evaluate:validation",
+    "quantize:auto",
+    "export:bundle",
+    "choose:fastest",
+    "evaluate:test",
+)
 SEED = 20_261
 TRIES = 5
 

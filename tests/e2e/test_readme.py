@@ -29,7 +29,7 @@ def project(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_every_command_of_the_readme_runs_in_the_order_it_is_shown(project):
     assert len(BLOCKS) == 4
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "FTX_CHOOSE__SECONDS": "0.02"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     for language, code in BLOCKS:
         command = ["bash", "-euo", "pipefail", "-c", code] if language == "sh" else [sys.executable, "-c", code]

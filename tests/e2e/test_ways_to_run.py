@@ -114,3 +114,63 @@ def test_the_scoreboard_and_the_next_commands_end_a_run(job):
     assert "onnx-int8" in ran.out
     assert ran.out.rstrip().splitlines()[-3].strip().startswith("ftx predict latest")
     assert "hit" in ran.err
+
+
+def test_a_run_with_an_export_ends_with_a_choice_that_predict_uses(job, texts):
+    project, document = job
+    bundle = open_artifact(Path(document["artifact"]["path"]))
+    choice = bundle.meta["choice"]
+    assert choice["variant"] in VARIANTS
+    ran = project.ftx("predict", "latest", texts[0])
+    assert ran.code == 0, ran.err
+    assert f"variant {choice['variant']}" in ran.err
+    assert f"chosen for this machine: {choice['variant']}" in project.ftx("run", *WORDS).out
+
+
+def test_bench_measures_every_variant_and_changes_nothing(job):
+    project, document = job
+    before = sorted(project.store.digests())
+    ran = project.ftx("bench", "latest", "--seconds", "0.05", "--threads", "1", "--batch-size", "8", "--json")
+    assert ran.code == 0, ran.err
+    found = ran.json
+    assert sorted(candidate["variant"] for candidate in found["candidates"]) == VARIANTS
+    assert [candidate["fastest"] for candidate in found["candidates"]].count(True) == 1
+    assert found["bundle"] == document["artifact"]["digest"]
+    assert found["source"] == "the data set's validation split"
+    assert sorted(project.store.digests()) == before
+
+
+def test_bench_takes_texts_from_a_file_and_shows_a_table(job):
+    project, _ = job
+    (project.root / "texts.txt").write_text("the car is good\na very bad phone it was\n")
+    command = ("bench", "latest:export", "--texts", "texts.txt", "--seconds", "0.05", "--threads", "1")
+    ran = project.ftx(*command, "--variant", "onnx-int8", "--variant", "onnx-fp32")
+    assert ran.code == 0, ran.err
+    assert "2 texts (texts.txt)" in ran.out
+    assert ran.out.count("onnxruntime") == 2
+    assert ran.out.count("→") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("latest", "--texts", "empty.txt"), "empty.txt holds no text"),
+        (("latest", "--texts", "missing.txt"), "missing.txt cannot be read"),
+        (("latest", "--variant", "onnx-int4"), "no variant onnx-int4"),
+        (("latest:train",), "latest:train is a checkpoint"),
+    ],
+)
+def test_bench_says_what_is_wrong_and_what_to_do(job, arguments, says):
+    project, _ = job
+    (project.root / "empty.txt").write_text("\n \n")
+    ran = project.ftx("bench", *arguments)
+    assert ran.code == ExitCode.USER
+    assert says in ran.err
+    assert ran.hints
+    assert "Traceback" not in ran.err
+
+
+def test_an_infeasible_budget_names_the_nearest_that_is_feasible(job):
+    ran = job[0].ftx("run", *WORDS, "--set", "budget.size_mb=0.001")
+    assert ran.code == ExitCode.BUDGET
+    assert any(hint.startswith("the nearest budget that") and "--set budget.size_mb=" in hint for hint in ran.hints)

@@ -17,7 +17,7 @@ from openvino import opset13 as ops
 from ftx.errors import FtxError
 from ftx_serving.runtimes import openvino as runtime
 
-LONGEST = 13
+LONGEST = 21
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def feed(rows: int, length: int) -> dict[str, np.ndarray]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
 
 
-@pytest.mark.parametrize(("length", "given"), [(1, 8), (8, 8), (9, LONGEST), (LONGEST, LONGEST)])
+@pytest.mark.parametrize(("length", "given"), [(1, 16), (16, 16), (17, LONGEST), (LONGEST, LONGEST)])
 def test_lengths_are_rounded_up_with_masked_tokens_and_never_beyond_the_longest(
     length: int, given: int, load: Callable[..., runtime.OpenvinoSession]
 ) -> None:

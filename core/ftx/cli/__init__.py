@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plan": ("ftx.cli.plan:plan", "Show what a run would do, and every problem with it"),
     "predict": ("ftx.cli.predict:predict", "Classify texts with a bundle or a checkpoint"),
     "eval": ("ftx.cli.evaluate:evaluate", "Measure a bundle or a checkpoint on labelled data"),
+    "bench": ("ftx.cli.bench:bench", "Measure a bundle's variants on this machine"),
+    "compare": ("ftx.cli.compare:compare", "Say which of two models is better, or that the rows cannot tell"),
     "show": ("ftx.cli.show:show", "Show an artifact or a run"),
     "runs": ("ftx.cli.runs:runs", "List the runs of this project"),
     "steps": ("ftx.cli.steps:steps", "List the steps, or show one with its settings"),

@@ -31,7 +31,9 @@ PREDICTORS = {
 @click.option("--pair", "pairs", multiple=True, help="The second text of a text pair; once for each TEXT.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Show so many labels.  [default: all]")
 @click.option(
-    "--variant", shell_complete=complete_variant, help="The variant of a bundle.  [default: its first that runs here]"
+    "--variant",
+    shell_complete=complete_variant,
+    help="The variant of a bundle.  [default: the one chosen here, or its first that runs]",
 )
 @click.option("--runtime", shell_complete=complete_runtime, help="What executes it: onnxruntime, torchscript.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)

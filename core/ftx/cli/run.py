@@ -60,6 +60,7 @@ def run(
 def _print_result(result: RunResult, config_path: Path | None) -> None:
     if result.rows:
         print_scoreboard(result.rows)
+    _print_choice(result)
     artifact = result.record.artifact
     if artifact is None:
         click.echo(f"run {result.record.id} is done")
@@ -71,3 +72,14 @@ def _print_result(result: RunResult, config_path: Path | None) -> None:
     click.echo(f"  ftx show latest{config}    # what it is made of, and how")
     if result.rows:
         click.echo(f"  ftx show latest:evaluate:validation{config}    # which rows changed their label")
+
+
+def _print_choice(result: RunResult) -> None:
+    """What a step of the stage `choose` took, and why it refused others."""
+    for step in result.record.steps:
+        metrics = step["metrics"]
+        if choice := metrics.get("choice"):
+            threads = f"{choice['threads']} thread{'s' if choice['threads'] != 1 else ''}"
+            click.echo(f"chosen for this machine: {choice['variant']} with {choice['runtime']}, {threads}")
+            for name, why in metrics["refused"].items():
+                click.echo(f"  refused: {name}: {why}")

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
 
 from ftx.artifacts import Artifact, Evaluation
 from ftx.cli.completing import complete_reference_or_run
 from ftx.cli.options import config_option, json_option, open_store, print_json, read_config
+from ftx.cli.show_evaluation import read_flips, show_evaluation
 from ftx.console import print_scoreboard
 from ftx.runs import RunRecord, find_artifact, list_runs
 from ftx.scoreboard import Row
@@ -30,7 +29,8 @@ from ftx.store import Store
 def show(reference: str, config_path: Path | None, as_json: bool, flips: int) -> None:
     """Show what REF is and how it was made: a folder, the beginning of a digest, latest, latest:STAGE, or a run's ID.
 
-    Of an evaluation the rows whose label changed are shown, the most confident changes first.
+    Of an evaluation: each figure with its interval, the difference from the reference, the worst labels and lengths,
+    what batches do, and the rows whose label changed, the largest changes first.
     """
     store = open_store(read_config(config_path))
     record = next((found for found in list_runs(store) if found.id == reference), None)
@@ -41,12 +41,12 @@ def show(reference: str, config_path: Path | None, as_json: bool, flips: int) ->
     if as_json:
         document = json.loads(artifact.manifest.to_json()) | {"path": str(artifact.path)}
         if isinstance(artifact, Evaluation):
-            document["flips"] = list(islice(_flips(artifact), flips))
+            document["flips"] = list(islice(read_flips(artifact), flips))
         print_json(document)
         return
     _show_artifact(artifact, store)
     if isinstance(artifact, Evaluation):
-        _show_flips(artifact, flips)
+        show_evaluation(artifact, flips)
 
 
 def _show_run(record: RunRecord, as_json: bool) -> None:
@@ -76,7 +76,9 @@ def _show_artifact(artifact: Artifact, store: Store) -> None:
     click.echo(f"  files    {len(manifest.files)}, {size / 1e6:.1f} MB")
     for name, entry in sorted(manifest.files.items(), key=lambda item: -item[1].size)[:8]:
         click.echo(f"    {entry.size / 1e6:9.2f} MB  {name}")
-    for title, values in (("settings", manifest.config), ("facts", manifest.meta), ("metrics", manifest.metrics)):
+    # An evaluation's metrics are shown as tables.
+    metrics = {} if isinstance(artifact, Evaluation) else manifest.metrics
+    for title, values in (("settings", manifest.config), ("facts", manifest.meta), ("metrics", metrics)):
         if values:
             click.echo(title)
             for line in _lines(values):
@@ -105,28 +107,3 @@ def _lines(values: Mapping[str, Any], indent: str = "") -> list[str]:
 def _value(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 120 else f"{text[:117]}…"
-
-
-def _flips(evaluation: Evaluation) -> Any:
-    """The rows whose label changed: `{"row", "text", "label", "reference", "predicted", "variant", …}`."""
-    path = evaluation.path / "flips.jsonl"
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            yield from (json.loads(line) for line in file)
-
-
-def _show_flips(evaluation: Evaluation, count: int) -> None:
-    console = Console(highlight=False)
-    shown = list(islice(_flips(evaluation), count))
-    if not shown:
-        console.print("no row changed its label against the reference")
-        return
-    console.print("rows whose label changed, the largest change first", style="bold")
-    for flip in shown:
-        variant = f"{flip['variant']}: " if flip.get("variant") else ""
-        verdict = {flip["reference"]: "now wrong", flip["predicted"]: "now right"}.get(
-            flip["label"], "wrong before too"
-        )
-        change = f"{variant}{flip['reference']} → {flip['predicted']} (label {flip['label']}, {verdict})"
-        console.print(escape(f"  {change}"), style="yellow")
-        console.print(escape(f"    {flip['text'][:160]}"), soft_wrap=True)

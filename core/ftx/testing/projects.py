@@ -25,13 +25,28 @@ batch_size = 8
 learning_rate = 1e-3
 mixed_precision = "fp32"
 
+[quantize]
+calibration = "min-max"
+smooth = 0.0
+calibration_rows = 32
+choice_rows = 8
+held_out_rows = 16
+sensitivity_rows = 8
+flip_rate = 1.0
+accuracy_drop = 1.0
+
 [export]
+formats = ["onnx", "torchscript"]
 parity_texts = 8
 golden_texts = 4
 
 [evaluate]
 latency_rows = 20
 throughput_rows = 32
+
+[choose]
+seconds = 0.02
+threads = [1]
 """
 """Settings with which every built-in step takes a second or two on a tiny model."""
 TIMEOUT = 240

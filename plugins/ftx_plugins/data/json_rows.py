@@ -92,7 +92,10 @@ def _as_batch(places: list[Place], path: Path, config: DataConfig) -> pa.RecordB
         column: _array([_text(value.get(name), f"{path}, {place}", name) for place, value in places])
         for column, name in names.items()
     }
-    columns["label"] = _array([_label(value.get(config.label), f"{path}, {place}", config) for place, value in places])
+    if config.label:
+        columns["label"] = _array(
+            [_label(value.get(config.label), f"{path}, {place}", config) for place, value in places]
+        )
     return pa.RecordBatch.from_pydict(columns)
 
 

@@ -53,11 +53,15 @@ def class_names(features: Any, config: DataConfig) -> tuple[str, ...]:
 
 
 def as_strings(batch: pa.RecordBatch, config: DataConfig, names: Sequence[str], where: str) -> pa.RecordBatch:
-    """The wanted columns of a typed batch as strings; class numbers become names, and negative ones null."""
+    """The wanted columns of a typed batch as strings; class numbers become names, and negative ones null.
+
+    Where no label is wanted there is none.
+    """
     arrays = {"text": _texts(batch.column(config.text), where, config.text)}
     if config.text_pair:
         arrays["text_pair"] = _texts(batch.column(config.text_pair), where, config.text_pair)
-    arrays["label"] = _labels(batch.column(config.label), names, where, config.label)
+    if config.label:
+        arrays["label"] = _labels(batch.column(config.label), names, where, config.label)
     return pa.RecordBatch.from_pydict(arrays)
 
 

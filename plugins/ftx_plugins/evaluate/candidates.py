@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
+import torch
 
 from ftx import Artifact, Bundle, Context
-from ftx_plugins.checkpoint import compute_logits, load_checkpoint
+from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, load_checkpoint
 from ftx_plugins.quantize.calibration import load_recipe
 from ftx_plugins.quantize.recipe import simulate
 from ftx_serving.contract import Contract
 from ftx_serving.predictor import Predictor
 
 Texts = Sequence[str]
-LogitsOf = Callable[[Texts, Texts | None, int], np.ndarray]
-"""(texts, pairs, batch size) -> logits of shape (rows, classes)."""
+Side = Literal["left", "right"]
+
+
+class Model(Protocol):
+    """A model as it is called; each call tokenizes. Logits are float32 of shape (rows, classes), in the order given."""
+
+    padding_side: Side
+    """The side that it pads on where it serves."""
+
+    def logits(self, texts: Texts, pairs: Texts | None, batch_size: int) -> np.ndarray:
+        """In batches of like length, padded to the longest row of each."""
+        ...
+
+    def one_batch(self, texts: Texts, pairs: Texts | None, side: Side, length: int | None = None) -> np.ndarray:
+        """In one batch as it stands, padded on `side` to `length` tokens (None: to the longest row)."""
+        ...
+
+    def lengths(self, texts: Texts, pairs: Texts | None) -> np.ndarray:
+        """Tokens of each text, cut to the longest input: int64 of shape (rows,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,10 +46,17 @@ class Candidate:
     variant: str | None
     """None for a checkpoint."""
     labels: tuple[str, ...]
-    logits: LogitsOf
+    model: Model
     batch_invariant: bool
+    """Whether it says that it is."""
     quantized: bool
     size_bytes: int | None
+    temperature: float = 1.0
+    """What its logits are divided by before they become probabilities."""
+
+    @property
+    def name(self) -> str:
+        return self.variant or "torch"
 
 
 def candidates_of(artifact: Artifact, context: Context) -> list[Candidate]:
@@ -44,14 +71,10 @@ def _checkpoint(artifact: Artifact, context: Context) -> Candidate:
     recipe = load_recipe(artifact)
     if recipe:
         loaded.model = simulate(loaded.model.cpu(), recipe)
-
-    def logits(texts: Texts, pairs: Texts | None, batch_size: int) -> np.ndarray:
-        return compute_logits(loaded, texts, pairs, batch_size=batch_size)
-
     weights = sum(path.stat().st_size for path in artifact.path.glob("*.safetensors"))
     # A recipe's size is known when it has been carried out, at export: a simulation has none.
     invariant = recipe is None or recipe.batch_invariant
-    return Candidate(None, loaded.labels, logits, invariant, bool(recipe), None if recipe else weights)
+    return Candidate(None, loaded.labels, InTorch(loaded), invariant, bool(recipe), None if recipe else weights)
 
 
 def _variants(bundle: Bundle, context: Context) -> list[Candidate]:
@@ -63,22 +86,63 @@ def _variants(bundle: Bundle, context: Context) -> list[Candidate]:
         predictor = Predictor.load(
             bundle.path, runtimes=context.plugins.runtimes(), variant=variant.name, device=context.device
         )
-        quantized = variant.precision != "fp32"
         found.append(
             Candidate(
                 variant.name,
                 predictor.labels,
-                _logits_of(predictor),
+                InBundle(predictor),
                 variant.batch_invariant,
-                quantized,
+                variant.precision != "fp32",
                 variant.size_bytes,
+                variant.temperature,
             )
         )
     return found
 
 
-def _logits_of(predictor: Predictor) -> LogitsOf:
-    def logits(texts: Texts, pairs: Texts | None, batch_size: int) -> np.ndarray:
-        return predictor.logits(texts, pairs, batch_size=batch_size, alone=batch_size == 1)
+class InTorch:
+    """A checkpoint."""
 
-    return logits
+    def __init__(self, loaded: LoadedCheckpoint) -> None:
+        self._loaded = loaded
+        self.padding_side: Side = loaded.tokenizer.padding_side
+
+    def logits(self, texts: Texts, pairs: Texts | None, batch_size: int) -> np.ndarray:
+        return compute_logits(self._loaded, texts, pairs, batch_size=batch_size)
+
+    def one_batch(self, texts: Texts, pairs: Texts | None, side: Side, length: int | None = None) -> np.ndarray:
+        batch = self._loaded.tokenizer(
+            list(texts),
+            list(pairs) if pairs is not None else None,
+            truncation=True,
+            max_length=self._loaded.max_length if length is None else length,
+            padding="longest" if length is None else "max_length",
+            padding_side=side,
+            return_tensors="pt",
+        ).to(next(self._loaded.model.parameters()).device)
+        with torch.inference_mode():
+            return np.asarray(self._loaded.model(**batch).logits.float().cpu().numpy())
+
+    def lengths(self, texts: Texts, pairs: Texts | None) -> np.ndarray:
+        encoded = self._loaded.tokenizer(
+            list(texts), list(pairs) if pairs is not None else None, truncation=True, max_length=self._loaded.max_length
+        )
+        return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+
+
+class InBundle:
+    """A variant of a bundle."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.padding_side: Side = predictor.contract.padding_side
+
+    def logits(self, texts: Texts, pairs: Texts | None, batch_size: int) -> np.ndarray:
+        return self._predictor.logits(texts, pairs, batch_size=batch_size, alone=batch_size == 1)
+
+    def one_batch(self, texts: Texts, pairs: Texts | None, side: Side, length: int | None = None) -> np.ndarray:
+        encoder = self._predictor.encoder
+        return self._predictor.session(**encoder.feed(encoder.encode(texts, pairs), side=side, length=length))
+
+    def lengths(self, texts: Texts, pairs: Texts | None) -> np.ndarray:
+        return np.array([len(encoding) for encoding in self._predictor.encoder.encode(texts, pairs)], dtype=np.int64)

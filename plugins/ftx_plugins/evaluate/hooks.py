@@ -16,6 +16,9 @@ class EvaluateConfig(StepConfig):
     batch_size: int = Field(32, ge=1, description="Rows in a batch")
     latency_rows: int = Field(100, ge=20, description="Texts whose latency is measured, each alone")
     throughput_rows: int = Field(256, ge=32, description="Texts on which the rate in batches is measured")
+    invariance_rows: int = Field(
+        128, ge=0, description="Texts that are tried alone, padded and in random batches; 0: none"
+    )
 
 
 @hookimpl
@@ -37,7 +40,8 @@ def ftx_steps() -> Iterable[Step]:
             gives=Evaluation,
             config=EvaluateConfig,
             run=f"ftx_plugins.evaluate.evaluate:run_{name}",
-            requires=("torch", "transformers", "datasets", "sklearn"),
+            requires=("torch", "transformers", "datasets", "sklearn", "scipy"),
             default=name == "validation",
             measures=True,
+            version=2,
         )

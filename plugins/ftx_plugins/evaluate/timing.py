@@ -16,15 +16,11 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds at batch 1, tokenization included; rows a second in batches; and the labels that came out."""
+    """Milliseconds at batch 1, tokenization included, and rows a second in batches."""
 
     p50_ms: float
     p95_ms: float
     rows_per_second: float
-    alone: np.ndarray
-    """Label of each timed text by itself, int64 of shape (latency rows,)."""
-    batched: np.ndarray
-    """Label of each text in batches, int64 of shape (rate rows,)."""
 
 
 def time_candidates(
@@ -39,32 +35,26 @@ def time_candidates(
     """A `Timing` for each candidate: latency on the first `latency_rows` texts, the rate on all of them."""
     alone_texts = texts[:latency_rows]
     milliseconds = np.zeros((len(candidates), len(alone_texts)))
-    alone = np.zeros((len(candidates), len(alone_texts)), dtype=np.int64)
     for candidate in candidates:
         for row in range(min(WARM_UP, len(alone_texts))):
-            candidate.logits([alone_texts[row]], _one(pairs, row), 1)
+            candidate.model.logits([alone_texts[row]], _one(pairs, row), 1)
     for row, text in enumerate(alone_texts):
         for place, candidate in enumerate(candidates):
             started = time.perf_counter()
-            logits = candidate.logits([text], _one(pairs, row), 1)
+            candidate.model.logits([text], _one(pairs, row), 1)
             milliseconds[place, row] = (time.perf_counter() - started) * 1000
-            alone[place, row] = logits[0].argmax()
         progress(row + 1, len(alone_texts))
     seconds = np.zeros((len(candidates), ROUNDS))
-    batched = np.zeros((len(candidates), len(texts)), dtype=np.int64)
     for turn in range(ROUNDS):
         for place, candidate in enumerate(candidates):
             started = time.perf_counter()
-            logits = candidate.logits(texts, pairs, batch_size)
+            candidate.model.logits(texts, pairs, batch_size)
             seconds[place, turn] = time.perf_counter() - started
-            batched[place] = logits.argmax(axis=1)
     return [
         Timing(
             p50_ms=float(np.quantile(milliseconds[place], 0.5)),
             p95_ms=float(np.quantile(milliseconds[place], 0.95)),
             rows_per_second=len(texts) / float(np.median(seconds[place])),
-            alone=alone[place],
-            batched=batched[place],
         )
         for place in range(len(candidates))
     ]

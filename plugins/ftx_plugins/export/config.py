@@ -21,6 +21,11 @@ class ExportConfig(StepConfig):
     golden_texts: int = Field(
         default=16, ge=1, le=1024, description="real texts kept in the bundle with the logits expected of each variant"
     )
+    temperature_rows: int = Field(
+        default=512,
+        ge=0,
+        description="validation rows on which the temperature of the scores is fitted; 0: it stays 1",
+    )
 
 
 class TorchscriptConfig(ExportConfig):
@@ -50,7 +55,7 @@ class BundleConfig(OnnxConfig):
     """Several formats in one bundle."""
 
     formats: tuple[Format, ...] = Field(
-        default=("onnx", "torchscript"),
+        default=("openvino", "onnx", "torchscript"),
         min_length=1,
         description="formats to write, each in fp32 and as the recipe says",
     )

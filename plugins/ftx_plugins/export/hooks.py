@@ -23,6 +23,7 @@ def ftx_export() -> Iterable[Step]:
         config=BundleConfig,
         run="ftx_plugins.export.run:run_bundle",
         requires=ONNX,
+        version=2,
         default=True,
         check="ftx_plugins.export.check:check_formats",
     )
@@ -35,6 +36,7 @@ def ftx_export() -> Iterable[Step]:
         config=OnnxConfig,
         run="ftx_plugins.export.run:run_onnx",
         requires=ONNX,
+        version=2,
     )
     yield Step(
         name="openvino",
@@ -45,6 +47,7 @@ def ftx_export() -> Iterable[Step]:
         config=OpenvinoConfig,
         run="ftx_plugins.export.run:run_openvino",
         requires=(*TORCH, "openvino"),
+        version=2,
     )
     yield Step(
         name="torchscript",
@@ -55,6 +58,7 @@ def ftx_export() -> Iterable[Step]:
         config=TorchscriptConfig,
         run="ftx_plugins.export.run:run_torchscript",
         requires=TORCH,
+        version=2,
     )
 
 
@@ -66,4 +70,5 @@ def ftx_runtimes() -> Iterable[Runtime]:
         load="ftx_plugins.export.torchscript_runtime:load",
         formats=("torchscript",),
         requires=("torch",),
+        process_threads=True,
     )

@@ -12,6 +12,7 @@ from ftx_plugins.export.draft import Draft
 from ftx_plugins.export.variants import LOWERED, add_lowered
 from ftx_plugins.export.workshop import Workshop
 from ftx_plugins.quantize.recipe import Recipe
+from ftx_serving.choice import KEY
 from ftx_serving.contract import Contract, Variant
 
 
@@ -28,7 +29,9 @@ def lower_bundle(bundle: Bundle, recipe: Recipe, context: Context) -> dict[str, 
     for variant in sources:
         load = load_by_name(context.plugins.runtimes()[variant.runtime].load)
         add_lowered(workshop, recipe, variant, parity.run_cases(load(draft.out, variant.to_dict()), cases))
-    draft.finish(context, **{**bundle.meta, "recipe": recipe.to_dict()})
+    # A choice among the variants that there were is none among those that there are now.
+    kept = {name: fact for name, fact in bundle.meta.items() if name != KEY}
+    draft.finish(context, **{**kept, "recipe": recipe.to_dict()})
     return {"variants": workshop.metrics}
 
 

@@ -103,11 +103,14 @@ class _Rewriter:
         return self.quantized[key]
 
     def _embedding(self, node: onnx.NodeProto, weight: np.ndarray) -> None:
-        levels, found = embedding_levels(weight)
+        """Levels and scales of the rows that are asked for: the table itself stays in int8."""
+        levels, scales = embedding_levels(weight)
         self._constant(f"{node.name}.levels", levels)
-        scale, zero = self._levels(f"{node.name}.table", found, np.uint8)
+        self._constant(f"{node.name}.scales", scales[:, None])
         picked = self._add("Gather", [f"{node.name}.levels", node.input[1]], f"{node.name}.picked", name=node.name)
-        self._add("DequantizeLinear", [picked, scale, zero], node.output[0])
+        scale = self._add("Gather", [f"{node.name}.scales", node.input[1]], f"{node.name}.scale")
+        values = self._add("Cast", [picked], f"{node.name}.values", to=onnx.TensorProto.FLOAT)
+        self._add("Mul", [values, scale], node.output[0])
 
     def _levels(self, name: str, levels: Levels, kind: type[np.generic]) -> tuple[str, str]:
         self._constant(f"{name}.scale", np.asarray(levels.scale, np.float32))

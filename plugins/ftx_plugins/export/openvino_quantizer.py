@@ -38,10 +38,10 @@ def quantize_openvino(source: Path, target: Path, recipe: Recipe) -> int:
         layer = recipe.input_of(module_of(name))
         levels, scales = weight_levels(weight_of(node), layer, recipe)
         node.input(0).replace_source_output(_quantized_input(node.input_value(0), layer, recipe, shared))
-        node.input(1).replace_source_output(_scaled(ops.constant(levels), scales[:, None]))
+        # A constant in int8, widened and scaled: what OpenVINO takes for a weight that it may multiply by in int8.
+        node.input(1).replace_source_output(_scaled(ops.constant(levels), ops.constant(scales[:, None])))
     for node in tables.values():
-        levels, found = embedding_levels(weight_of(node))
-        node.input(0).replace_source_output(_scaled(ops.constant(levels), found.scale, np.float32(found.zero_point)))
+        _quantize_rows(node)
     program.validate_nodes_and_infer_types()
     save_ir(program, target, [*linear, *embeddings])
     return len(chosen) + len(tables)
@@ -75,9 +75,21 @@ def _row(values: np.ndarray, source: ov.Output) -> ov.Node:
     return ops.constant(values.reshape((1,) * (rank - 1) + (-1,)))
 
 
-def _scaled(levels: ov.Node, scale: np.ndarray | np.float32, zero: np.float32 | None = None) -> ov.Output:
-    """(levels - zero) · scale: what OpenVINO takes for a weight kept in int8."""
-    values = ops.convert(levels, "f32")
-    if zero is not None:
-        values = ops.subtract(values, ops.constant(zero))
-    return ops.multiply(values, ops.constant(scale)).output(0)
+def _quantize_rows(node: ov.Node) -> None:
+    """An embedding that looks up int8 levels and each row's scale, and multiplies afterwards.
+
+    Scaled before the look-up, the whole table would be one of fp32 again as soon as it is compiled.
+    """
+    name, readers = node.get_friendly_name(), list(node.output(0).get_target_inputs())
+    levels, scales = embedding_levels(weight_of(node))
+    rows, axis = node.input_value(1), node.input_value(2)
+    picked = ops.gather(ops.constant(levels), rows, axis)
+    picked.set_friendly_name(name)
+    values = _scaled(picked, ops.gather(ops.constant(scales[:, None]), rows, axis))
+    for reader in readers:
+        reader.replace_source_output(values)
+
+
+def _scaled(levels: ov.Node, scale: ov.Node) -> ov.Output:
+    """levels · scale, in floats."""
+    return ops.multiply(ops.convert(levels, "f32"), scale).output(0)

@@ -13,7 +13,9 @@ from ftx_plugins.checkpoint import load_checkpoint
 from ftx_plugins.export import parity
 from ftx_plugins.export.config import BundleConfig, ExportConfig, OnnxConfig, OpenvinoConfig, TorchscriptConfig
 from ftx_plugins.export.draft import Draft
+from ftx_plugins.export.operations import count_operations
 from ftx_plugins.export.rows import read_rows, spread_by_length, texts_of
+from ftx_plugins.export.temperature import temperature_of
 from ftx_plugins.export.tokenizer import backend_tokenizer, check_tokenizer, contract_of
 from ftx_plugins.export.variants import FORMATS, Source
 from ftx_plugins.export.workshop import Workshop
@@ -61,15 +63,17 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
     if draft is None:
         draft = Draft.start(context.out, loaded, encoder, spread_by_length(rows, lengths, config.golden_texts))
     workshop = Workshop(draft, cases, context, total=_planned(config, recipe, formats))
+    temperature = temperature_of(loaded, data, config.temperature_rows, context)
     for name in formats:
-        FORMATS[name](workshop, Source(loaded, recipe, reference, config))
+        FORMATS[name](workshop, Source(loaded, recipe, reference, config, temperature))
     draft.finish(
         context,
         lineage={"model": model.digest, "data": data.digest},
         recipe=recipe.to_dict() if recipe else None,
         base=model.meta.get("base"),
+        operations=count_operations(loaded.model),
     )
-    return {"variants": workshop.metrics}
+    return {"variants": workshop.metrics, "temperature": temperature}
 
 
 def _planned(config: ExportConfig, recipe: Recipe | None, formats: Sequence[str]) -> int:

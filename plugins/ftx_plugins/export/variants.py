@@ -19,7 +19,7 @@ from ftx_plugins.export.onnx_quantizer import quantize_onnx
 from ftx_plugins.export.onnx_static import quantize_onnx_static
 from ftx_plugins.export.parity import HOLES, Outputs, Tolerance
 from ftx_plugins.export.workshop import Blueprint, Workshop
-from ftx_plugins.quantize.recipe import Recipe, simulate
+from ftx_plugins.quantize.recipe import Recipe, lower_in_torch
 from ftx_plugins.quantize.torch_session import TorchSession
 from ftx_serving.contract import Variant
 
@@ -35,6 +35,8 @@ class Source:
     recipe: Recipe | None
     reference: Outputs
     config: ExportConfig
+    temperature: float = 1.0
+    """Of the model in fp32; its quantized variants take it over, whose logits are of the same size."""
 
 
 def add_openvino(workshop: Workshop, source: Source) -> None:
@@ -46,7 +48,9 @@ def add_openvino(workshop: Workshop, source: Source) -> None:
     def write(file: Path) -> None:
         openvino_exporter.export_openvino(model, inputs, file, max_length=source.loaded.max_length)
 
-    variant, fp32 = workshop.build(_blueprint("openvino", "fp32", write), source.reference, "torch", FP32)
+    variant, fp32 = workshop.build(
+        _blueprint("openvino", "fp32", write, temperature=source.temperature), source.reference, "torch", FP32
+    )
     if source.recipe is not None and "openvino" in source.recipe.reaches:
         add_lowered(workshop, source.recipe, variant, fp32)
 
@@ -56,7 +60,9 @@ def add_onnx(workshop: Workshop, source: Source) -> None:
     config = source.config if isinstance(source.config, OnnxConfig) else OnnxConfig()
     write = partial(_write_onnx, source, config, trace_inputs(workshop))
     fuse: Fusing | None = "cpu" if config.fuse else None
-    blueprint = _blueprint("onnx", "fp32", partial(write, fuse), devices=("cpu", "cuda"))
+    blueprint = _blueprint(
+        "onnx", "fp32", partial(write, fuse), devices=("cpu", "cuda"), temperature=source.temperature
+    )
     variant, fp32 = workshop.build(blueprint, source.reference, "torch", FP32)
     recipe = source.recipe
     if config.target == "cuda":
@@ -81,7 +87,7 @@ def _add_for_cuda(workshop: Workshop, write: Callable[[Path], None], fp32: Varia
         write(fused)
         cast_onnx(fused, file)
 
-    blueprint = _blueprint("onnx", "fp16", write_half, devices=("cuda",))
+    blueprint = _blueprint("onnx", "fp16", write_half, devices=("cuda",), temperature=fp32.temperature)
     workshop.build(blueprint, fp32_outputs, fp32.name, parity.quantized_tolerance(fp32_outputs, "fp16"))
     if workshop.context.device != "cuda":
         workshop.context.log("onnx-fp16 was compared on the processor; it was neither run nor timed on a GPU")
@@ -97,25 +103,32 @@ def add_lowered(workshop: Workshop, recipe: Recipe, fp32: Variant, fp32_outputs:
         lambda file: lower(path, file, recipe),
         devices=("cuda",) if recipe.precision == "fp16" else ("cpu",),
         batch_invariant=recipe.batch_invariant,
+        temperature=fp32.temperature,
     )
     tolerance = parity.quantized_tolerance(fp32_outputs, recipe.precision)
     workshop.build(blueprint, fp32_outputs, fp32.name, tolerance)
 
 
 def add_torchscript(workshop: Workshop, source: Source) -> None:
-    """`torchscript-fp32`, and `torchscript-int8` where there is a dynamic recipe."""
+    """`torchscript-fp32`, and what the recipe makes of it."""
     inputs = trace_inputs(workshop)
     model = source.loaded.model
-    blueprint = _blueprint("torchscript", "fp32", lambda file: torchscript.save_torchscript(model, inputs, file))
+    blueprint = _blueprint(
+        "torchscript",
+        "fp32",
+        lambda file: torchscript.save_torchscript(model, inputs, file),
+        temperature=source.temperature,
+    )
     variant, fp32 = workshop.build(blueprint, source.reference, "torch", FP32)
     if source.recipe is None or "torchscript" not in source.recipe.reaches:
         return
-    quantized = simulate(model, source.recipe)
+    quantized = lower_in_torch(model, source.recipe)
     blueprint = _blueprint(
         "torchscript",
         source.recipe.precision,
         lambda file: torchscript.save_torchscript(quantized, inputs, file),
         batch_invariant=source.recipe.batch_invariant,
+        temperature=source.temperature,
     )
     exactly = parity.run_cases(TorchSession(quantized), workshop.cases)
     workshop.build(blueprint, fp32, variant.name, parity.quantized_tolerance(fp32), exactly)

@@ -35,6 +35,7 @@ class Blueprint:
     open: Opener
     devices: tuple[str, ...] = ("cpu",)
     batch_invariant: bool = True
+    temperature: float = 1.0
 
     @property
     def name(self) -> str:
@@ -115,6 +116,7 @@ class Workshop:
             size_bytes=0,
             devices=blueprint.devices,
             batch_invariant=invariant,
+            temperature=blueprint.temperature,
             tolerance=tolerance.to_dict(),
             parity=measured,
         )

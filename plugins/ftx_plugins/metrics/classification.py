@@ -2,6 +2,8 @@
 
 Each takes `labels`, int64 of shape (rows,), `logits`, float32 of shape (rows, classes), and `names`, the label names in
 the order of the logits. A ratio without a denominator (a class that is never predicted) counts as 0.
+
+Those that end in `_from_counts` give the same for many resamples at once: arrays of shape (resamples,).
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
+
+from ftx_plugins.metrics.counts import ClassCounts
 
 
 def accuracy(labels: np.ndarray, logits: np.ndarray, names: Sequence[str]) -> float:
@@ -41,3 +45,30 @@ def per_class(labels: np.ndarray, logits: np.ndarray, names: Sequence[str]) -> d
         }
         for index, name in enumerate(names)
     }
+
+
+def accuracy_from_counts(counts: ClassCounts, names: Sequence[str]) -> np.ndarray:
+    """Also `f1_micro`: with one label a row the two are the same."""
+    return _ratio(counts.right.sum(axis=1), counts.rows)
+
+
+def f1_macro_from_counts(counts: ClassCounts, names: Sequence[str]) -> np.ndarray:
+    involved = counts.actual + counts.predicted
+    return _ratio(_ratio(2 * counts.right, involved).sum(axis=1), (involved > 0).sum(axis=1))
+
+
+def per_class_from_counts(counts: ClassCounts, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Label name -> `precision`, `recall` and `f1`."""
+    precision = _ratio(counts.right, counts.predicted)
+    recall = _ratio(counts.right, counts.actual)
+    f1 = _ratio(2 * counts.right, counts.actual + counts.predicted)
+    return {
+        name: {"precision": precision[:, place], "recall": recall[:, place], "f1": f1[:, place]}
+        for place, name in enumerate(names)
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """`part / whole`, and 0 where there is nothing to divide by."""
+    out = np.zeros(np.shape(part), dtype=np.float64)
+    return np.asarray(np.divide(part, whole, out=out, where=whole > 0))

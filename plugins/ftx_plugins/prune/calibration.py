@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, batches_of_like_length
 from ftx_plugins.data.splits import load_rows
+from ftx_plugins.distillation import label_ids
 
 BATCH = 32
 """Rows in a batch; what is computed does not depend on it."""
@@ -45,16 +45,6 @@ def read_calibration(data: Artifact, loaded: LoadedCheckpoint, count: int, conte
     batches = tuple(_pad(loaded.tokenizer, encoded, chosen) for chosen in rows)
     order = label_ids(data.meta["labels"], loaded.labels)
     return Calibration(batches, rows, order[split.labels], float(np.mean(lengths)))
-
-
-def label_ids(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """For each of the data's label `names` its place in the model's head; `FtxError` unless the sets are equal."""
-    if set(names) != set(labels):
-        raise FtxError(
-            f"the model's labels ({', '.join(labels)}) are not the data's ({', '.join(names)})",
-            "prune on data with the model's labels, or train on this data first: ftx run train prune",
-        )
-    return np.asarray([list(labels).index(name) for name in names])
 
 
 def logits_of(model: Any, calibration: Calibration) -> torch.Tensor:

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from ftx import Artifact, Context, FtxError
-from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, read_model, save_checkpoint
+from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, read_model, save_successor
+from ftx_plugins.distillation import Course, distill
 from ftx_plugins.prune.anatomy import Anatomy, dissect
 from ftx_plugins.prune.calibration import Calibration, accuracy_on, read_calibration
 from ftx_plugins.prune.config import RecoveryConfig
 from ftx_plugins.prune.costs import encoder_operations
-from ftx_plugins.prune.recovery import recover
 from ftx_plugins.prune.surgery import settle
 
 
@@ -70,9 +68,9 @@ class Job:
         pruned = accuracy_on(self.loaded.model, self.calibration)
         removing = time.monotonic() - self.started
         teacher = load_checkpoint(self.source.path, device=self.context.device).model
-        recovery = recover(self.loaded, teacher, self.layers, self.data, self.config, self.context)
+        recovery = distill(self.loaded, teacher, self.layers, self.data, _course(self.config), self.context)
         recovered = accuracy_on(self.loaded.model, self.calibration)
-        save(self.loaded, self.source, self.context)
+        save_successor(self.loaded, self.source, self.context)
         after = facts_of(self.anatomy, self.calibration)
         share = {name: after[name] / self.before[name] for name in ("flops", "parameters")}
         self.context.describe(
@@ -98,6 +96,18 @@ class Job:
         }
 
 
+def _course(config: RecoveryConfig) -> Course:
+    return Course(
+        name="recovery",
+        rows=config.recovery_rows,
+        epochs=config.recovery_epochs,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        rows_setting="prune.recovery_rows",
+        rate_setting="prune.learning_rate",
+    )
+
+
 def start(config: RecoveryConfig, inputs: Mapping[str, Artifact], context: Context) -> Job:
     """Open the model, and read the calibration rows. `FtxError` for a model that cannot be pruned."""
     source, data = inputs["model"], inputs["data"]
@@ -116,17 +126,6 @@ def open_model(source: Artifact, context: Context) -> LoadedCheckpoint:
             "this checkpoint is quantized: pruning it would void its recipe", "prune first: ftx run prune quantize"
         )
     return load_checkpoint(source.path, trust_remote_code=context.model.trust_remote_code, device=context.device)
-
-
-def save(loaded: LoadedCheckpoint, source: Artifact, context: Context) -> None:
-    """Write the checkpoint, and carry the facts of the one that it was made of over."""
-    # Tokenizing has left its truncation in the tokenizer at hand, and saving would keep that.
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.path, local_files_only=True, trust_remote_code=context.model.trust_remote_code
-    )
-    with quiet_transformers():
-        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
-    context.describe(**source.meta)
 
 
 def facts_of(anatomy: Anatomy, calibration: Calibration) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from ftx import Artifact, Context, FtxError
+from ftx_plugins.checkpoint import save_successor
 from ftx_plugins.prune.anatomy import dissect
 from ftx_plugins.prune.config import MagnitudeConfig
-from ftx_plugins.prune.job import open_model, save
+from ftx_plugins.prune.job import open_model
 
 
 def run(config: MagnitudeConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def run(config: MagnitudeConfig, inputs: Mapping[str, Artifact], context: Contex
             linear.weight.mul_(mask)
             zeros += int((~mask).sum())
             total += mask.numel()
-    save(loaded, inputs["model"], context)
+    save_successor(loaded, inputs["model"], context)
     context.describe(sparsity={"pattern": config.pattern, "share": round(zeros / total, 4)})
     context.warn(
         f"{zeros / total:.0%} of the encoder's weights are zero, and still there: files are as large and runtimes as "

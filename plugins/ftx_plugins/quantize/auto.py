@@ -89,7 +89,7 @@ def _measure(bench: Workbench, recipe: Recipe, config: AutoConfig, context: Cont
     sample = bench.samples.calibration.first(config.sensitivity_rows)
     expected = sample.logits(bench.subject.session(None))
     layers = bench.subject.modules(recipe)
-    weights = bench.subject.weights()
+    parameters = bench.subject.parameters()
     file = context.work / SENSITIVITIES
     known: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
     for place, layer in enumerate(layers):
@@ -98,15 +98,12 @@ def _measure(bench: Workbench, recipe: Recipe, config: AutoConfig, context: Cont
             known[layer] = divergence(expected, sample.logits(bench.subject.session(alone)))
             _write(file, known)
         context.progress(place + 1, len(layers), "layers", doing="sensitivity", layer=layer)
-    return [Sensitivity(layer, known[layer], weights[layer].size if layer in weights else 0) for layer in layers]
+    return [Sensitivity(layer, known[layer], parameters[layer]) for layer in layers]
 
 
 def _rank(sensitivities: Sequence[Sensitivity]) -> list[Sensitivity]:
-    """The most worth leaving in fp32 first: by loss for each parameter, as time goes with parameters.
-
-    Embeddings cost no time, and count by loss alone.
-    """
-    return sorted(sensitivities, key=lambda found: (-found.kl / max(found.parameters, 1), found.layer))
+    """The most worth leaving in fp32 first: by loss for each parameter, as size goes with them, and a layer's time."""
+    return sorted(sensitivities, key=lambda found: (-found.kl / found.parameters, found.layer))
 
 
 def _search(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ftx.machine import flags_of, processor
-from ftx.settings import StepConfig
+from ftx.settings import FilePath, StepConfig
 from ftx_plugins.quantize.recipe import Calibration, Recipe
 
 INT8_DOT_PRODUCT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
@@ -67,7 +67,23 @@ class StaticConfig(Int8Config):
         description="strength (0 to 1) of moving the channels' spread from inputs to weights; auto: nearest to fp32",
     )
     calibration_rows: int = Field(
-        default=256, ge=1, le=65536, description="rows of the training split to calibrate on, a stratified sample"
+        default=256,
+        ge=1,
+        le=65536,
+        description="rows to calibrate on: a stratified sample of the training split, a random one of calibration_data",
+    )
+    embeddings: bool = Field(
+        default=True, description="quantize embeddings too (int8, a scale for each row): a file a third as large"
+    )
+    calibration_data: FilePath | None = Field(
+        default=None,
+        description="file with the texts to calibrate on (csv, tsv, json, jsonl, ndjson, parquet), for the train split",
+    )
+    calibration_text: str = Field(
+        default="text", min_length=1, description="name of the column with the text in calibration_data"
+    )
+    calibration_text_pair: str | None = Field(
+        default=None, min_length=1, description="name of its column with the second text of a pair"
     )
     choice_rows: int = Field(
         default=256, ge=1, le=65536, description="rows of the validation split on which what is auto is chosen"
@@ -79,6 +95,15 @@ class StaticConfig(Int8Config):
         if activations == "auto":
             activations = "uint8" if platform.machine().lower() in X86 else "int8"
         return replace(super().recipe(), scheme="static", activations=activations)
+
+
+class QatConfig(StaticConfig):
+    """Static int8 with weights that are trained to live with it (quantization-aware training)."""
+
+    rows: int = Field(default=0, ge=0, description="training rows to train on, each class in proportion; 0: all")
+    epochs: int = Field(default=1, ge=1, le=1000, description="passes over these rows")
+    learning_rate: float = Field(default=2e-5, gt=0, le=1, description="peak learning rate of the training, per step")
+    batch_size: int = Field(default=32, ge=1, le=65536, description="rows in a forward pass")
 
 
 class AutoConfig(StaticConfig):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ftx.artifacts import MANIFEST, Artifact, Bundle
 from ftx.errors import FtxError
+from ftx.hashing import hash_file
 from ftx.step import Context
 from ftx_plugins.checkpoint import load_checkpoint
 from ftx_plugins.data.splits import load_split
@@ -57,15 +59,7 @@ def open_workbench(
     pair = "text_pair" in load_split(data, "train").column_names
     opened = _open_bundle(model, config, context) if isinstance(model, Bundle) else _open(model, pair, context)
     subject, encoder = opened
-    samples = read_samples(
-        data,
-        encoder,
-        context,
-        calibration=config.calibration_rows,
-        choice=config.choice_rows,
-        held_out=held_out,
-    )
-    return Workbench(subject, samples)
+    return Workbench(subject, read_samples(data, encoder, context, config, held_out=held_out))
 
 
 def choose_recipe(
@@ -75,7 +69,7 @@ def choose_recipe(
 
     Strengths of smoothing are tried with min-max, then the other methods with the best of them.
     """
-    plain = replace(config.recipe(), rows=len(bench.samples.calibration), data=data.digest)
+    plain = replace(config.recipe(), rows=len(bench.samples.calibration), data=_digest(config, data))
     if not bench.subject.modules(plain):
         raise FtxError("the recipe quantizes no layer of this model", "leave fewer out: [quantize] exclude")
     calibrator = Calibrator(
@@ -132,6 +126,11 @@ def write_down(inputs: Mapping[str, Artifact], recipe: Recipe, bench: Workbench,
         f"{recipe.calibration} ranges from {recipe.rows} rows, smooth {recipe.smooth:g}"
     )
     return facts
+
+
+def _digest(config: StaticConfig, data: Artifact) -> str:
+    """Of what calibrates: the data set, or the file."""
+    return hash_file(Path(config.calibration_data)).sha256 if config.calibration_data else data.digest
 
 
 def _open(model: Artifact, pair: bool, context: Context) -> tuple[Subject, TextEncoder]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Bundle, Checkpoint, Dataset, Step, hookimpl
-from ftx_plugins.quantize.config import AutoConfig, CastConfig, DynamicConfig, StaticConfig
+from ftx_plugins.quantize.config import AutoConfig, CastConfig, DynamicConfig, QatConfig, StaticConfig
 
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime")
 CALIBRATED = (*PACKAGES, "datasets", "tokenizers", "safetensors")
@@ -22,7 +22,6 @@ def ftx_quantize() -> Iterable[Step]:
         config=DynamicConfig,
         run="ftx_plugins.quantize.dynamic:run",
         requires=PACKAGES,
-        default=True,
         # `reduce_range = "auto"` asks the processor.
         measures=True,
     )
@@ -34,6 +33,7 @@ def ftx_quantize() -> Iterable[Step]:
         gives="model",
         config=StaticConfig,
         run="ftx_plugins.quantize.static:run",
+        check="ftx_plugins.quantize.calibration_file:check_calibration_data",
         requires=CALIBRATED,
         measures=True,
     )
@@ -45,6 +45,20 @@ def ftx_quantize() -> Iterable[Step]:
         gives="model",
         config=AutoConfig,
         run="ftx_plugins.quantize.auto:run",
+        default=True,
+        check="ftx_plugins.quantize.calibration_file:check_calibration_data",
+        requires=CALIBRATED,
+        measures=True,
+    )
+    yield Step(
+        name="qat",
+        stage="quantize",
+        summary="static int8 with weights trained to live with it, by distillation from the fp32 checkpoint",
+        takes={"model": Checkpoint, "data": Dataset},
+        gives=Checkpoint,
+        config=QatConfig,
+        run="ftx_plugins.quantize.qat:run",
+        check="ftx_plugins.quantize.calibration_file:check_calibration_data",
         requires=CALIBRATED,
         measures=True,
     )

@@ -46,18 +46,23 @@ def weight_levels(weight: np.ndarray, layer: LayerInput, recipe: Recipe) -> tupl
         weight = weight * layer.divisors
     largest = np.abs(weight).max(axis=1) if recipe.per_channel else np.full(len(weight), np.abs(weight).max())
     top = 64 if recipe.reduce_range else 127
+    return _symmetric(weight, largest, top)
+
+
+def embedding_levels(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The levels of an embedding, float32 of shape (rows, channels): int8 of the same shape, and a scale for each row.
+
+    The scales are float32 of shape (rows,). Symmetric, so that a row is its levels times its scale and nothing else.
+    """
+    return _symmetric(weight, np.abs(weight).max(axis=1), 127)
+
+
+def _symmetric(weight: np.ndarray, largest: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+    """int8 levels from -top to top, and each row's scale; `largest` has the magnitude that is the row's top level."""
     scales = (largest.astype(np.float64) / top).astype(np.float32)
     scales[scales < np.finfo(np.float32).tiny] = 1.0
     levels = np.clip(np.round(weight / scales[:, None]), -top, top)
     return levels.astype(np.int8), scales
-
-
-def embedding_levels(weight: np.ndarray) -> tuple[np.ndarray, Levels]:
-    """The levels of an embedding, uint8 of the same shape; one scale and zero point for all of it."""
-    layer = LayerInput(float(weight.min()), float(weight.max()))
-    found = input_levels(layer, Recipe(activations="uint8"))
-    levels = np.clip(np.round(weight / found.scale) + found.zero_point, 0, 255)
-    return levels.astype(np.uint8), found
 
 
 def _scale(width: float, steps: int) -> np.float32:

@@ -17,7 +17,7 @@ Calibration = Literal["min-max", "percentile", "entropy"]
 """How the range of a layer's input is chosen from what calibration saw there."""
 REACHES: Mapping[str, tuple[str, ...]] = {
     "dynamic": ("onnx", "torchscript"),
-    "static": ("openvino", "onnx"),
+    "static": ("openvino", "onnx", "torchscript"),
     "bf16": ("openvino",),
     "fp16": ("onnx",),
 }
@@ -69,9 +69,9 @@ class Recipe:
     smooth: float = 0.0
     """Strength of smoothing, from 0 (none) to 1; see `ftx_plugins.quantize.calibration.divisors_of`."""
     rows: int = 0
-    """Rows of the training split that calibrated it."""
+    """How many rows calibrated it."""
     data: str = ""
-    """Digest of the data set that these are from."""
+    """Digest of the data set, or of the file, that these are from."""
     inputs: Mapping[str, LayerInput] = field(default_factory=dict, compare=False, repr=False)
     """Layer -> its input; static alone. Not in the manifest: a file beside the weights holds it."""
 
@@ -141,6 +141,13 @@ def simulate(model: Any, recipe: Recipe) -> Any:
 
     quantize = {"dynamic": torch_dynamic.quantize, "static": torch_static.quantize, "cast": torch_cast.cast}
     return quantize[recipe.scheme](model, recipe)
+
+
+def lower_in_torch(model: Any, recipe: Recipe) -> Any:
+    """The same as a module to be traced, whose linear layers multiply in integers."""
+    from ftx_plugins.quantize import torch_static
+
+    return torch_static.lower(model, recipe) if recipe.scheme == "static" else simulate(model, recipe)
 
 
 def _matches(name: str, pattern: str) -> bool:

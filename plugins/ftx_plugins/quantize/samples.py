@@ -12,7 +12,9 @@ from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_plugins.checkpoint import batches_of_like_length
-from ftx_plugins.data.splits import SplitRows, load_rows
+from ftx_plugins.data.splits import SplitRows, load_rows, load_split
+from ftx_plugins.quantize.calibration_file import read_texts
+from ftx_plugins.quantize.config import StaticConfig
 from ftx_serving.encoder import Feed, TextEncoder
 from ftx_serving.runtimes import Session
 
@@ -57,7 +59,7 @@ class Samples:
     """Three samples that share no row."""
 
     calibration: Sample
-    """Of the training split, stratified; in random order, so that its first rows are a fair sample too."""
+    """Of the training split, stratified, or of the file to calibrate on; in random order: its first rows are fair."""
     choice: Sample
     """Of the validation split."""
     held_out: Sample
@@ -65,16 +67,15 @@ class Samples:
 
 
 def read_samples(
-    data: Artifact, encoder: TextEncoder, context: Context, *, calibration: int, choice: int, held_out: int = 0
+    data: Artifact, encoder: TextEncoder, context: Context, config: StaticConfig, *, held_out: int = 0
 ) -> Samples:
-    """That many rows of each, drawn by the context's seed; fewer, with a warning, where the data has fewer.
+    """As many rows of each as `config` says, drawn by the context's seed; fewer, with a warning, where there are fewer.
 
     The choice takes at most half of the validation split where rows are to be held out too. Raises `FtxError` where
-    there are no rows, or labels that the model does not have.
+    there are no rows, or labels that the model does not have, and where a calibration file cannot be used.
     """
-    train = _read(data, "train", calibration, context.seed)
-    if len(train.texts) < calibration:
-        context.warn(f"the training split has {len(train.texts)} rows, and all of them calibrate, not {calibration}")
+    choice = config.choice_rows
+    train = _calibration_rows(data, config, context)
     validation = _read(data, "validation", choice + held_out, context.seed)
     count = len(validation.texts)
     first = max(1, min(choice, count // 2)) if held_out else choice
@@ -85,6 +86,24 @@ def read_samples(
     chosen = everything[1].first(first)
     rest_of_it = Sample(encoder, everything[1].encodings[first:], everything[1].labels[first:])
     return Samples(everything[0], chosen, rest_of_it)
+
+
+def _calibration_rows(data: Artifact, config: StaticConfig, context: Context) -> SplitRows:
+    """Of the calibration file, where there is one; nobody asks for the labels of these."""
+    count = config.calibration_rows
+    if config.calibration_data is None:
+        train = _read(data, "train", count, context.seed)
+        if len(train.texts) < count:
+            context.warn(f"the training split has {len(train.texts)} rows, and all of them calibrate, not {count}")
+        return train
+    texts, pairs = read_texts(config, pairs="text_pair" in load_split(data, "train").column_names)
+    chosen = np.sort(np.random.default_rng(context.seed).choice(len(texts), count, replace=False))
+    return SplitRows(
+        [texts[row] for row in chosen],
+        None if pairs is None else [pairs[row] for row in chosen],
+        np.zeros(count, np.int64),
+        chosen,
+    )
 
 
 def divergence(expected: np.ndarray, logits: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +33,10 @@ class Subject(Protocol):
         """Linear layer -> its weight, float32 of shape (out, in)."""
         ...
 
+    def parameters(self) -> Mapping[str, int]:
+        """Linear layer or embedding -> how many values its weight has."""
+        ...
+
     def modules(self, recipe: Recipe) -> list[str]:
         """Names of the modules that the recipe quantizes; `FtxError` where its `exclude` matches nothing."""
         ...
@@ -57,6 +62,11 @@ class TorchSubject:
             for name, module in self._model.named_modules()
             if type(module) is nn.Linear
         }
+
+    def parameters(self) -> dict[str, int]:
+        kinds = (nn.Linear, nn.Embedding)
+        modules = self._model.named_modules()
+        return {name: module.weight.numel() for name, module in modules if type(module) in kinds}
 
     def modules(self, recipe: Recipe) -> list[str]:
         from ftx_plugins.quantize.torch_dynamic import layer_names
@@ -101,6 +111,13 @@ class OnnxSubject:
             module_of(name): weight_of(node, numpy_helper.to_array(constants[node.input[1]]))
             for name, node in self._nodes.items()
         }
+
+    def parameters(self) -> dict[str, int]:
+        sizes = {tensor.name: math.prod(tensor.dims) for tensor in self._model.graph.initializer}
+        kinds = weighted_nodes(self._model.graph, (*LINEAR, *EMBEDDING))
+        nodes = [node for node in self._model.graph.node if node.name in kinds]
+        weights = {node.name: node.input[0 if node.op_type in EMBEDDING else 1] for node in nodes}
+        return {module_of(name): sizes[weight] for name, weight in weights.items()}
 
     def modules(self, recipe: Recipe) -> list[str]:
         nodes = weighted_nodes(self._model.graph, (*LINEAR, *EMBEDDING) if recipe.embeddings else LINEAR)

@@ -7,9 +7,10 @@ here directly; torch deprecates the quantized tensors that they pack, so that wa
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,17 +71,22 @@ def layer_names(model: nn.Module, recipe: Recipe) -> list[str]:
 
 def quantize(model: Any, recipe: Recipe) -> Any:
     """A copy of `model`, on the processor and in evaluation mode, with the recipe's layers quantized."""
-    return replaced(model, recipe, lambda name, linear: DynamicLinear(linear, recipe))
+    return replaced(model, recipe, lambda name, linear: DynamicLinear(linear, recipe), QuantizedEmbedding)
 
 
-def replaced(model: Any, recipe: Recipe, quantized_linear: Callable[[str, nn.Linear], nn.Module]) -> Any:
-    """The same with what `quantized_linear` makes of each linear layer, by its name, in that layer's place."""
+def replaced(
+    model: Any,
+    recipe: Recipe,
+    quantized_linear: Callable[[str, nn.Linear], nn.Module],
+    quantized_embedding: Callable[[nn.Embedding], nn.Module],
+) -> Any:
+    """The same with what the functions make of each linear layer, by its name, and embedding, in their places."""
     names = layer_names(model, recipe)
     quantized = copy.deepcopy(model).cpu().eval()
     for name in names:
         module = quantized.get_submodule(name)
         linear = isinstance(module, nn.Linear)
-        quantized.set_submodule(name, quantized_linear(name, module) if linear else QuantizedEmbedding(module))
+        quantized.set_submodule(name, quantized_linear(name, module) if linear else quantized_embedding(module))
     return quantized
 
 
@@ -106,12 +112,19 @@ def quantize_weight(weight: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     largest = weight.abs().amax(dim=1) if recipe.per_channel else weight.abs().amax().reshape(1)
     scales = largest.double() / (64 if recipe.reduce_range else 127)
     scales[scales < torch.finfo(torch.float32).tiny] = 1.0
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions", category=UserWarning)
+    with quiet_quantized_tensors():
         if recipe.per_channel:
             zeros = torch.zeros(len(scales), dtype=torch.long)
             return torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
         return torch.quantize_per_tensor(weight, float(scales), 0, torch.qint8)
+
+
+@contextlib.contextmanager
+def quiet_quantized_tensors() -> Iterator[None]:
+    """Hold back torch's notice that it will one day have no quantized tensors."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*quantized tensor creation functions", category=UserWarning)
+        yield
 
 
 def _asymmetric(weight: torch.Tensor) -> tuple[float, int]:

@@ -15,8 +15,9 @@ from ftx_serving.telemetry import without_telemetry
 with without_telemetry():
     import openvino as ov
 
-LENGTH_STEP = 8
-"""Lengths are rounded up to a multiple of this: OpenVINO builds its primitives anew for each new shape."""
+LENGTH_STEP = 16
+"""Lengths are rounded up to a multiple of this: OpenVINO builds its primitives anew for each new shape, and at lengths
+that are no multiple of 16 it sums in another order, so that int8 logits depend on what a text is padded to."""
 PRECISION_HINTS = {"bf16": "bf16"}
 """Variant's precision -> the precision of what is not int8. OpenVINO would choose bf16 by itself where it can."""
 

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
-import json
+import csv
+import shutil
+import sys
+import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import cohen_kappa_score
 
+from ftx import Metric
 from ftx_plugins.evaluate.evaluate import run_test, run_validation
 from ftx_plugins.evaluate.hooks import EvaluateConfig
 from ftx_plugins.quantize.recipe import Recipe
@@ -20,8 +27,6 @@ def reference(tiny_classifier, as_artifact):
 @pytest.fixture
 def quantized(tiny_classifier, as_artifact, tmp_path):
     """The same checkpoint with a recipe, as `quantize:dynamic` leaves it."""
-    import shutil
-
     folder = tmp_path / "quantized"
     shutil.copytree(tiny_classifier, folder)
     return as_artifact(folder, "checkpoint", recipe=Recipe().to_dict())
@@ -54,25 +59,114 @@ def test_a_kept_evaluation_of_the_reference_gives_the_same_as_computing_it(
     assert [computed["models"][0][name] for name in names] == [kept["models"][0][name] for name in names]
 
 
-def test_each_changed_row_is_kept_with_both_labels(
-    reference, tiny_classifier, tiny_dataset, make_context, as_artifact, tmp_path
-):
-    import shutil
-
-    from safetensors.torch import load_file, save_file
-
+@pytest.fixture
+def spoiled(tiny_classifier, as_artifact, tmp_path):
+    """The checkpoint with one label's logits lowered: it loses rows of that label."""
     folder = tmp_path / "spoiled"
     shutil.copytree(tiny_classifier, folder)
     weights = load_file(folder / "model.safetensors")
-    weights["classifier.weight"] = -weights["classifier.weight"]
+    weights["classifier.bias"][0] -= 3
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return as_artifact(folder, "checkpoint")
+
+
+@pytest.fixture
+def evaluated(spoiled, reference, tiny_dataset, make_context):
+    """What evaluating it gives, and the folder with its files."""
     context = make_context("evaluate:validation")
-    inputs = {"model": as_artifact(folder, "checkpoint"), "data": tiny_dataset, "reference": reference}
-    document = run_validation(CONFIG, inputs, context)
-    flips = [json.loads(line) for line in (context.out / "flips.jsonl").read_text(encoding="utf-8").splitlines()]
+    inputs = {"model": spoiled, "data": tiny_dataset, "reference": reference}
+    return run_validation(CONFIG, inputs, context), context.out
+
+
+def read(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_changed_row_is_in_a_table_with_both_labels_and_margins(evaluated):
+    document, folder = evaluated
+    flips = read(folder / "flips.csv")
     assert len(flips) == document["models"][0]["flips"] > 0
-    assert all(flip["reference"] != flip["predicted"] for flip in flips)
-    assert [flip["change"] for flip in flips] == sorted((flip["change"] for flip in flips), reverse=True)
+    assert list(flips[0]) == ["variant", "row", "text", "label", "before", "after", "margin_before", "margin_after"]
+    assert all(flip["before"] != flip["after"] for flip in flips)
+    changes = [float(flip["margin_before"]) + float(flip["margin_after"]) for flip in flips]
+    assert changes == sorted(changes, reverse=True)
+    assert 0 < max(changes) <= 2
+
+
+def test_rows_that_were_right_and_are_wrong_stand_apart(evaluated):
+    document, folder = evaluated
+    lost = read(folder / "negative_flips.csv")
+    assert len(lost) == document["models"][0]["negative_flips"] > 0
+    assert all(flip["before"] == flip["label"] != flip["after"] for flip in lost)
+    assert [flip for flip in read(folder / "flips.csv") if flip["before"] == flip["label"]] == lost
+
+
+def test_every_metric_has_an_interval_that_holds_it(evaluated):
+    [model] = evaluated[0]["models"]
+    for name in ("accuracy", "f1_macro", "f1_micro", "flip_rate", "ece"):
+        low, high = model["intervals"][name]
+        assert low <= model[name] <= high, name
+    assert low < high
+    for label, figures in model["intervals"]["per_class"].items():
+        for figure, (low, high) in figures.items():
+            assert low <= model["per_class"][label][figure] <= high
+
+
+def test_differences_from_the_reference_are_paired_and_tested(evaluated):
+    [model] = evaluated[0]["models"]
+    against = model["against_reference"]
+    low, high = against["accuracy"]["interval"]
+    assert low <= against["accuracy"]["difference"] <= high
+    assert against["accuracy"]["difference"] < 0
+    assert against["mcnemar"]["only_first"] == model["negative_flips"]
+    assert 0 < against["mcnemar"]["p_value"] <= 1
+    assert against["verdict"] == "worse"
+
+
+def test_the_label_that_lost_most_is_named_first(evaluated):
+    [model] = evaluated[0]["models"]
+    assert model["classes"][0]["slice"] == evaluated[0]["labels"][0]
+    assert model["classes"][0]["change"] < -0.3
+    assert sum(entry["rows"] for entry in model["lengths"]) == evaluated[0]["rows"]
+    changes = [entry["change"] for entry in model["lengths"]]
+    assert changes == sorted(changes)
+
+
+def test_a_plugins_metric_without_counts_gets_fewer_resamples_and_says_so(
+    reference, tiny_dataset, make_context, recorder
+):
+    context = make_context("evaluate:validation")
+    metrics = context.plugins.metrics("text-classification")
+
+    class Plugins:
+        def runtimes(self):
+            return {}
+
+        def metrics(self, task):
+            called = Metric("kappa", "", "sklearn_like:kappa")
+            return {
+                "accuracy": metrics["accuracy"],
+                "kappa": called,
+                "fragile": Metric("fragile", "", "sklearn_like:fragile"),
+            }
+
+    module = types.ModuleType("sklearn_like")
+    module.kappa = lambda labels, logits, names: float(cohen_kappa_score(labels, logits.argmax(axis=1)))
+    module.fragile = lambda labels, logits, names: 1 / (len(set(map(tuple, logits.tolist()))) == len(labels))
+    sys.modules["sklearn_like"] = module
+    try:
+        inputs = {"model": reference, "data": tiny_dataset, "reference": reference}
+        document = run_validation(CONFIG, inputs, replace(context, plugins=Plugins()))
+    finally:
+        del sys.modules["sklearn_like"]
+    [model] = document["models"]
+    low, high = model["intervals"]["kappa"]
+    assert low <= model["kappa"] <= high
+    assert model["fewer_resamples"] == {"kappa": 200, "fragile": 0}
+    assert model["fragile"] == 1
+    assert "fragile" not in model["intervals"]
+    assert any("fragile has no interval" in message for message in recorder.messages("warning"))
 
 
 def test_a_plugins_metric_that_fails_costs_its_own_figure_alone(

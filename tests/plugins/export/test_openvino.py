@@ -89,14 +89,14 @@ def test_a_format_whose_package_is_missing_is_a_problem_with_its_pip_line(monkey
     monkeypatch.setattr(check, "find_spec", lambda name: None)
     [problem] = check.check_formats(BundleConfig(formats=("openvino", "onnx")), ModelSettings("tiny"))
     assert "pip install 'ftx-toolchain[openvino]'" in problem.hints
-    assert not list(check.check_formats(BundleConfig(), ModelSettings("tiny")))
+    assert not list(check.check_formats(BundleConfig(formats=("onnx", "torchscript")), ModelSettings("tiny")))
 
 
 @pytest.mark.parametrize(
     ("recipe", "formats", "said"),
     [
         (Recipe(), ("openvino",), "openvino gets fp32 alone: a dynamic int8 recipe cannot be carried out for it"),
-        (Recipe(scheme="static"), ("torchscript",), "torchscript gets fp32 alone: a static int8 recipe"),
+        (Recipe(scheme="cast", weights="fp16"), ("torchscript",), "torchscript gets fp32 alone: a cast fp16 recipe"),
         (Recipe(scheme="static"), ("onnx",), "OpenVINO is installed and can run this static int8 recipe: --set"),
     ],
 )
@@ -108,5 +108,5 @@ def test_what_a_recipe_does_not_reach_is_said(
 
 
 def test_a_bundle_of_a_dynamic_recipe_is_unchanged_by_default(tiny_bundle: Artifact) -> None:
-    assert BundleConfig().formats == ("onnx", "torchscript")
+    assert BundleConfig().formats == ("openvino", "onnx", "torchscript")
     assert tiny_bundle.meta["variants"][0]["name"] == "onnx-int8"

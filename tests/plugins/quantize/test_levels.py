@@ -44,7 +44,11 @@ def test_one_scale_a_weight_is_the_largest_of_its_channels() -> None:
     assert scales == pytest.approx([2 / 127, 2 / 127])
 
 
-def test_embeddings_are_within_half_a_level() -> None:
+def test_each_row_of_an_embedding_is_within_half_a_level_of_its_own() -> None:
     table = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    levels, found = embedding_levels(table)
-    assert np.abs((levels.astype(np.float32) - found.zero_point) * found.scale - table).max() <= found.scale * 0.51
+    table[:, 0] *= np.logspace(-4, 4, 50)
+    table[7] = 0
+    levels, scales = embedding_levels(table)
+    assert (levels.dtype, levels.shape, scales.shape) == (np.int8, (50, 8), (50,))
+    assert (np.abs(levels * scales[:, None] - table).max(axis=1) <= scales * 0.5001).all()
+    assert np.abs(levels).max(axis=1).tolist() == [127] * 7 + [0] + [127] * 42

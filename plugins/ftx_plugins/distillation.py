@@ -1,9 +1,9 @@
-"""Recovery: the pruned model is trained to be again as the model was before, by distillation.
+"""Distillation: a changed model (pruned, quantized) is trained to be again as the model was before.
 
 The loss is cross-entropy with the labels, plus the divergence from the teacher's softened probabilities (Hinton et al.
 2015), plus the distance of hidden states from the teacher's (Jiao et al. 2020, "TinyBERT"), in units of their variance.
-Batches hold rows of like length, in an order drawn from the seed and the epoch; each epoch is saved, so that a killed
-run goes on from it.
+Batches hold rows of like length, in an order drawn from the seed and the epoch. The state is saved behind each epoch
+and each minute, with that of the random numbers: a killed run goes on from there, and arrives where it would have.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,6 @@ from ftx import Artifact, Context, FtxError
 from ftx.errors import ExitCode
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_split
-from ftx_plugins.prune.calibration import label_ids
-from ftx_plugins.prune.config import RecoveryConfig
 from ftx_plugins.train.precision import processor_has_bf16
 from ftx_plugins.train.sampling import EpochOrder
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
@@ -34,32 +33,54 @@ WARMUP = 0.1
 WEIGHT_DECAY = 0.01
 MAX_GRAD_NORM = 1.0
 SECONDS_BETWEEN_REPORTS = 0.2
+SECONDS_BETWEEN_SAVES = 60.0
 
 
-def recover(
-    student: LoadedCheckpoint,
-    teacher: Any,
-    layers: Sequence[int],
-    data: Artifact,
-    config: RecoveryConfig,
-    context: Context,
+@dataclass(frozen=True)
+class Course:
+    """What is trained for how long, and how messages and saves call it."""
+
+    name: str
+    """Such as `recovery`: the folder of its saves under the work folder, too."""
+    rows: int
+    """Rows of the training split, each class in proportion; 0: all."""
+    epochs: int
+    learning_rate: float
+    """At its peak."""
+    batch_size: int
+    rows_setting: str
+    rate_setting: str
+    full_precision: bool = False
+    """Compute in fp32 even where there is bf16, whose 8 digits are no more than int8 has."""
+
+
+def distill(
+    student: LoadedCheckpoint, teacher: Any, layers: Sequence[int], data: Artifact, course: Course, context: Context
 ) -> dict[str, Any]:
-    """Train the student in place, or go on from its last epoch under `context.work`; returns losses and rows.
+    """Train the student in place, or go on from its last save under `context.work`; returns losses and rows.
 
     `layers[i]` is the teacher's layer that the student's layer i was. Raises `FtxError` where the loss is no number.
     """
-    if not config.recovery_epochs:
+    if not course.epochs:
         return {"rows": 0, "epochs": 0, "losses": []}
-    rows = _tokenize(student, data, config, context)
-    trainer = _Distiller(student, teacher, layers, rows, config, context)
-    first, losses = trainer.resume()
-    if first:
-        context.log(f"recovery resumed from epoch {first}")
-    for epoch in range(first, config.recovery_epochs):
-        losses.append(trainer.epoch(epoch))
-        trainer.save(epoch + 1, losses)
+    rows = _tokenize(student, data, course, context)
+    trainer = _Distiller(student, teacher, layers, rows, course, context)
+    trainer.resume()
+    while trainer.place.epoch < course.epochs:
+        trainer.epoch()
     student.model.eval()
-    return {"rows": len(rows), "epochs": config.recovery_epochs, "losses": losses, "precision": trainer.precision}
+    losses = trainer.place.losses
+    return {"rows": len(rows), "epochs": course.epochs, "losses": losses, "precision": trainer.precision}
+
+
+def label_ids(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """For each of the data's label `names` its place in the model's head; `FtxError` unless the sets are equal."""
+    if set(names) != set(labels):
+        raise FtxError(
+            f"the model's labels ({', '.join(labels)}) are not the data's ({', '.join(names)})",
+            "use data with the model's labels, or train on this data first: ftx run train prune",
+        )
+    return np.asarray([list(labels).index(name) for name in names])
 
 
 def distance(
@@ -79,6 +100,17 @@ def distance(
     return loss
 
 
+@dataclass
+class _Place:
+    """How far the training is: `step` steps into `epoch`, whose losses sum up to `total` over its rows."""
+
+    epoch: int = 0
+    step: int = 0
+    total: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    """The mean loss of each epoch that is done."""
+
+
 class _Distiller:
     """A student, its teacher, and the optimizer's state between them."""
 
@@ -88,50 +120,58 @@ class _Distiller:
         teacher: Any,
         layers: Sequence[int],
         rows: TokenizedSplit,
-        config: RecoveryConfig,
+        course: Course,
         context: Context,
     ) -> None:
         self.model = student.model
         self.teacher = teacher
         self.layers = layers
         self.rows = rows
-        self.config = config
+        self.course = course
         self.context = context
-        self.folder = context.work / "recovery"
+        self.folder = context.work / course.name
+        self.place = _Place()
+        self.saved = time.monotonic()
         has_bf16 = (
             torch.cuda.is_bf16_supported(including_emulation=False)
             if context.device == "cuda"
             else processor_has_bf16()
         )
+        has_bf16 = has_bf16 and not course.full_precision
         self.precision = "bf16" if has_bf16 else "fp32"
         tokenizer = student.tokenizer
         multiple = 8 if has_bf16 else 1
         self.collate = Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, student.max_length)
-        self.order = EpochOrder(rows.lengths, config.batch_size, context.seed, group_by_length=True)
-        self.steps = math.ceil(len(rows) / config.batch_size)
-        total = self.steps * config.recovery_epochs
-        self.optimizer = torch.optim.AdamW(_groups(self.model), lr=config.learning_rate)
+        self.order = EpochOrder(rows.lengths, course.batch_size, context.seed, group_by_length=True)
+        self.steps = math.ceil(len(rows) / course.batch_size)
+        total = self.steps * course.epochs
+        self.optimizer = torch.optim.AdamW(_groups(self.model), lr=course.learning_rate)
         self.schedule = get_linear_schedule_with_warmup(self.optimizer, int(total * WARMUP), total)
 
-    def epoch(self, epoch: int) -> float:
-        """One pass over the rows; returns the mean loss."""
-        set_seed(self.context.seed + epoch)  # dropout: a resumed epoch is like one that was not
+    def epoch(self) -> None:
+        """Go through the rows once, or through those that are left of them."""
+        place, size = self.place, self.course.batch_size
+        if not place.step:
+            set_seed(self.context.seed + place.epoch)  # dropout: a resumed epoch is like one that was not
         self.model.train()
-        self.order.set_epoch(epoch)
+        self.order.set_epoch(place.epoch)
         order = np.fromiter(self.order, dtype=np.int64)
-        total = 0.0
         reported = 0.0
-        for step in range(self.steps):
-            batch = order[step * self.config.batch_size : (step + 1) * self.config.batch_size]
-            total += self._step(batch) * len(batch)
+        while place.step < self.steps:
+            batch = order[place.step * size : (place.step + 1) * size]
+            place.total += self._step(batch) * len(batch)
+            place.step += 1
             now = time.monotonic()
-            if now - reported > SECONDS_BETWEEN_REPORTS or step + 1 == self.steps:
+            if now - reported > SECONDS_BETWEEN_REPORTS or place.step == self.steps:
                 reported = now
-                mean = total / min((step + 1) * self.config.batch_size, len(order))
-                done = epoch * self.steps + step + 1
-                whole = self.steps * self.config.recovery_epochs
-                self.context.progress(done, whole, "recovery steps", loss=round(mean, 4))
-        return total / len(order)
+                mean = place.total / min(place.step * size, len(order))
+                done, whole = place.epoch * self.steps + place.step, self.steps * self.course.epochs
+                self.context.progress(done, whole, f"{self.course.name} steps", loss=round(mean, 4))
+            if now - self.saved > SECONDS_BETWEEN_SAVES and place.step < self.steps:
+                self.save()
+        losses = [*place.losses, place.total / len(order)]
+        self.place = _Place(place.epoch + 1, losses=losses)
+        self.save()
 
     def _step(self, rows: np.ndarray) -> float:
         device = next(self.model.parameters()).device
@@ -145,8 +185,8 @@ class _Distiller:
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FtxError(
-                f"the recovery diverged: its loss is {value}",
-                f"lower prune.learning_rate (it is {self.config.learning_rate:g})",
+                f"the {self.course.name} diverged: its loss is {value}",
+                f"lower {self.course.rate_setting} (it is {self.course.learning_rate:g})",
                 code=ExitCode.STEP_FAILED,
             )
         loss.backward()  # type: ignore[no-untyped-call]
@@ -159,30 +199,36 @@ class _Distiller:
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.context.device, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def save(self, epochs: int, losses: list[float]) -> None:
-        """Keep what it takes to go on behind this epoch. The file appears whole, or not at all."""
+    def save(self) -> None:
+        """Keep what it takes to go on from here. The file appears whole, or not at all."""
         self.folder.mkdir(exist_ok=True)
         state = {
-            "epochs": epochs,
-            "losses": losses,
+            "place": asdict(self.place),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state() if self.context.device == "cuda" else None,
         }
         draft = self.folder / "state.pt.tmp"
         torch.save(state, draft)
         draft.replace(self.folder / "state.pt")
+        self.saved = time.monotonic()
 
-    def resume(self) -> tuple[int, list[float]]:
-        """How many epochs an earlier run has done, and their losses; the state is as it was then."""
+    def resume(self) -> None:
+        """Take up the state that an earlier run has saved, if one has."""
         path = self.folder / "state.pt"
         if not path.exists():
-            return 0, []
-        state = torch.load(path, weights_only=True, map_location=self.context.device)
+            return
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        self.place = _Place(**state["place"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        return int(state["epochs"]), list(state["losses"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"])
+        self.context.log(f"{self.course.name} resumed at epoch {self.place.epoch}, step {self.place.step}")
 
 
 def _groups(model: Any) -> list[dict[str, Any]]:
@@ -194,10 +240,10 @@ def _groups(model: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _tokenize(student: LoadedCheckpoint, data: Artifact, config: RecoveryConfig, context: Context) -> TokenizedSplit:
-    split = load_split(data, "train", max_rows=config.recovery_rows or None, seed=context.seed)
-    if config.recovery_rows > len(split):
-        context.warn(f"prune.recovery_rows = {config.recovery_rows}, but there are {len(split)}: all are taken")
+def _tokenize(student: LoadedCheckpoint, data: Artifact, course: Course, context: Context) -> TokenizedSplit:
+    split = load_split(data, "train", max_rows=course.rows or None, seed=context.seed)
+    if course.rows > len(split):
+        context.warn(f"{course.rows_setting} = {course.rows}, but there are {len(split)}: all are taken")
     return tokenize_split(
         split,
         student.tokenizer,

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from ftx_plugins.distillation import distance
 from ftx_plugins.prune.anatomy import dissect
-from ftx_plugins.prune.recovery import distance
 from ftx_plugins.prune.surgery import keep_layers
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "modernbert")

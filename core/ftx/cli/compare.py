@@ -1,0 +1,79 @@
+"""`ftx compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftx.cli.options import config_option, json_option, open_store, print_json, read_config
+from ftx.errors import FtxError
+from ftx.looked_at import find_pair
+from ftx.step import load_by_name
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@config_option
+@json_option
+@click.option("--split", type=click.Choice(["validation", "test"]), help="[default: test, if both were tested]")
+@click.option("--variant", "variants", multiple=True, help="Of a bundle; once for both, or twice: of A, then of B.")
+def compare(
+    first: str, second: str, config_path: Path | None, as_json: bool, split: str | None, variants: tuple[str, ...]
+) -> None:
+    """Say whether B is better than A, worse, or whether the rows that both were evaluated on cannot tell.
+
+    A and B are runs, or REFs of evaluations, bundles or checkpoints. By McNemar's exact test and a paired bootstrap of
+    the accuracy; the exit code is 0 whatever the verdict.
+    """
+    if len(variants) > 2:
+        raise FtxError(f"{len(variants)} variants for two models", "give --variant once, or twice: of A, then of B")
+    of_each = [*variants, *variants][:2] if variants else [None, None]
+    pair = find_pair((first, second), of_each, split, open_store(read_config(config_path)))
+    found = load_by_name("ftx_plugins.evaluate.compare:compare")(*pair)
+    if as_json:
+        print_json(found)
+        return
+    for line in _lines(found):
+        click.echo(line)
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    """The comparison in words."""
+    a, b = (f"{found[side]['reference']} ({found[side]['model']})" for side in ("a", "b"))
+    test = found["mcnemar"]
+    lines = [f"{found['rows']} rows of the {found['split']} split; in brackets 95% bootstrap intervals"]
+    for name, title in (("accuracy", "accuracy"), ("f1_macro", "macro F1")):
+        metric = found[name]
+        low, high = metric["interval"]
+        lines.append(
+            f"  {title:<9} A {metric['a']:.4f}  B {metric['b']:.4f}  difference {metric['difference']:+.4f} "
+            f"[{low:+.4f}, {high:+.4f}]"
+        )
+    lines.append(
+        f"  right     A alone {test['only_first']} rows, B alone {test['only_second']} rows; McNemar's exact "
+        f"p = {test['p_value']:.3g}"
+    )
+    sentence = {
+        "better": f"B is better than A: {b} than {a}",
+        "worse": f"B is worse than A: {b} than {a}",
+        "cannot tell": f"cannot tell whether {b} is better or worse than {a}",
+    }
+    return [*lines, f"verdict: {sentence[found['verdict']]}", *_what_would_tell(found)]
+
+
+def _what_would_tell(found: Mapping[str, Any]) -> list[str]:
+    if found["verdict"] != "cannot tell":
+        return []
+    if found["detectable"] is None:
+        return ["  both are right on the same rows: no number of rows like these would tell"]
+    smallest = f"  {found['rows']} rows tell differences of {found['detectable']:.4f} and more, four times in five"
+    if found["more_rows"] is None:
+        return [f"{smallest}; here there is none"]
+    return [
+        f"  about {found['more_rows']} more rows would tell, if the difference is as large as it seems here",
+        smallest,
+    ]

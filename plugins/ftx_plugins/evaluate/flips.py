@@ -1,0 +1,77 @@
+"""The rows whose label is not the reference's, as tables that a spreadsheet opens."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from ftx_plugins.evaluate.rows import Rows
+from ftx_serving.predictor import softmax
+
+FLIPS = "flips.csv"
+NEGATIVE_FLIPS = "negative_flips.csv"
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A row whose label changed. A margin is the probability of the best label less that of the next, from 0 to 1."""
+
+    variant: str
+    """Empty for a checkpoint."""
+    row: int
+    """Its place in the source."""
+    text: str
+    label: str
+    before: str
+    """What the reference predicts."""
+    after: str
+    margin_before: float
+    margin_after: float
+    text_pair: str = ""
+
+
+def find_flips(variant: str | None, logits: np.ndarray, expected: np.ndarray, rows: Rows) -> list[Flip]:
+    """The rows on which `logits` and the reference's (`expected`), both of shape (rows, classes), choose otherwise.
+
+    Probabilities are those of temperature 1, so that both sides are measured alike.
+    """
+    before, after = expected.argmax(axis=1), logits.argmax(axis=1)
+    margins_before, margins_after = _margins(expected), _margins(logits)
+    return [
+        Flip(
+            variant=variant or "",
+            row=int(rows.row[place]),
+            text=rows.texts[place],
+            label=rows.names[int(rows.labels[place])],
+            before=rows.names[int(before[place])],
+            after=rows.names[int(after[place])],
+            margin_before=round(float(margins_before[place]), 4),
+            margin_after=round(float(margins_after[place]), 4),
+            text_pair=rows.pairs[place] if rows.pairs is not None else "",
+        )
+        for place in np.flatnonzero(before != after).tolist()
+    ]
+
+
+def write_flips(folder: Path, flips: Iterable[Flip], *, pairs: bool) -> None:
+    """Write `flips.csv`, and those that were right and are wrong to `negative_flips.csv`; the largest change first."""
+    ordered = sorted(flips, key=lambda flip: (-(flip.margin_before + flip.margin_after), flip.variant, flip.row))
+    columns = [field.name for field in fields(Flip) if pairs or field.name != "text_pair"]
+    _write(folder / FLIPS, ordered, columns)
+    _write(folder / NEGATIVE_FLIPS, [flip for flip in ordered if flip.before == flip.label], columns)
+
+
+def _write(path: Path, flips: Sequence[Flip], columns: Sequence[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows([getattr(flip, column) for column in columns] for flip in flips)
+
+
+def _margins(logits: np.ndarray) -> np.ndarray:
+    best = np.sort(softmax(logits), axis=1)
+    return np.asarray(best[:, -1] - best[:, -2]) if best.shape[1] > 1 else np.ones(len(best))
