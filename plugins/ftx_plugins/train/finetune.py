@@ -29,6 +29,7 @@ from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.freeze import unfreeze_last
 from ftx_plugins.train.head import load_classifier
+from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision import processor_has_bf16, resolve_precision
 from ftx_plugins.train.report import history, validation_figures
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
@@ -68,7 +69,8 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     validation = _tokenize("validation", data, source, max_length, label_ids, context)
     _warn_about_truncation(rows, max_length, context)
     collator = _collator(source, max_length, precision, context)
-    training = train(model, rows, validation, collator, head.labels, config, precision, context)
+    objective = objective_of(config, rows.labels, head.labels)
+    training = train(model, rows, validation, collator, head.labels, objective, config, precision, context)
     best = _save_best(training, source, head.labels, max_length, context)
     figures = validation_figures(training.log, training.best_step)
     gap = _gap(best, data, rows, figures["accuracy"], min(len(validation), GAP_ROWS), config.eval_batch_size)
