@@ -45,6 +45,11 @@ class TrainConfig(StepConfig):
     unfreeze_last: int | None = Field(
         None, ge=0, description="encoder layers, counted from the head, that train; 0: only the head; not set: all"
     )
+    reuse_frozen: bool = Field(
+        True,
+        description="with unfreeze_last: what the frozen layers give is computed once, kept on disk, and reused in "
+        "every epoch",
+    )
     metric: Literal["f1_macro", "accuracy", "f1_micro", "loss"] = Field(
         "f1_macro", description="figure on the validation rows by which the best epoch is kept"
     )

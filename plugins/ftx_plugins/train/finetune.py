@@ -27,7 +27,8 @@ from ftx_plugins.checkpoint import (
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
-from ftx_plugins.train.freeze import unfreeze_last
+from ftx_plugins.train.freeze import encoder_layers, unfreeze_last
+from ftx_plugins.train.frozen import FrozenPart, NotReusable
 from ftx_plugins.train.head import load_classifier
 from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision import processor_has_bf16, resolve_precision
@@ -70,7 +71,8 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     _warn_about_truncation(rows, max_length, context)
     collator = _collator(source, max_length, precision, context)
     objective = objective_of(config, rows.labels, head.labels)
-    training = train(model, rows, validation, collator, head.labels, objective, config, precision, context)
+    frozen = _reuse_frozen(model, rows, validation, collator, config, precision, context)
+    training = train(model, rows, validation, collator, head.labels, objective, frozen, config, precision, context)
     best = _save_best(training, source, head.labels, max_length, context)
     figures = validation_figures(training.log, training.best_step)
     gap = _gap(best, data, rows, figures["accuracy"], min(len(validation), GAP_ROWS), config.eval_batch_size)
@@ -152,6 +154,48 @@ def _collator(source: Path, max_length: int, precision: Precision, context: Cont
         raise FtxError(f"the tokenizer of {source} has no padding token", "give it one, and save it in the folder")
     multiple = 1 if precision == "fp32" else 8  # the widths that 16-bit matrix units take whole
     return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
+
+
+def _reuse_frozen(
+    model: Any,
+    rows: TokenizedSplit,
+    validation: TokenizedSplit,
+    collator: Collator,
+    config: TrainConfig,
+    precision: Precision,
+    context: Context,
+) -> FrozenPart | None:
+    """Compute what the frozen layers give, and have them skipped; None where that cannot or need not be."""
+    if config.unfreeze_last is None or not config.reuse_frozen or config.epochs == 1:
+        return None
+    layers = encoder_layers(model)
+    below = layers[: len(layers) - config.unfreeze_last]
+    if not below:
+        return None
+    part = FrozenPart(below)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.bfloat16)
+    model.to(context.device)
+    try:
+        if collator.pad_left:
+            raise NotReusable("it pads on the left, where a token's position depends on its batch")
+        for name, split in (("train", rows), ("validation", validation)):
+            part.compute(
+                model,
+                split,
+                collator,
+                context.work / "frozen" / name,
+                batch_size=config.eval_batch_size,
+                autocast=lambda: torch.autocast(context.device, dtype, enabled=precision != "fp32"),
+                progress=lambda done, total, name=name: context.progress(
+                    done, total, f"{name} rows through the frozen layers"
+                ),
+            )
+    except NotReusable as reason:
+        rows.hidden = validation.hidden = None
+        context.log(f"the frozen layers are computed in every epoch: {reason}")
+        return None
+    part.skip()
+    return part
 
 
 def _save_best(

@@ -34,6 +34,7 @@ from ftx_plugins.metrics import classification
 from ftx_plugins.train import saves
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.freeze import encoder_layers
+from ftx_plugins.train.frozen import FrozenPart
 from ftx_plugins.train.head import is_head_parameter
 from ftx_plugins.train.losses import Objective, RunningLoss
 from ftx_plugins.train.report import history
@@ -64,11 +65,14 @@ def train(
     collator: Collator,
     labels: Sequence[str],
     objective: Objective,
+    frozen: FrozenPart | None,
     config: TrainConfig,
     precision: Precision,
     context: Context,
 ) -> Training:
     """Train `model` in place, or go on from the last complete save under `context.work`.
+
+    `frozen` is given where `rows` and `validation` hold what the frozen layers give; those are skipped.
 
     Raises `FtxError` where the validation loss is no longer a number.
     """
@@ -89,6 +93,7 @@ def train(
             callbacks=_callbacks(config, loss, context),
         )
         trainer.settings = config
+        trainer.frozen = frozen
         trainer.remove_callback(PrinterCallback)
         steps = math.ceil(math.ceil(len(rows) / config.batch_size) / config.gradient_accumulation)
         last = saves.last_complete(folder)
@@ -108,6 +113,7 @@ class FineTuner(Trainer):  # type: ignore[misc]
     marked once they are complete."""
 
     settings: TrainConfig
+    frozen: FrozenPart | None
     optimizer: Any
 
     def _get_train_sampler(self, train_dataset: TokenizedSplit | None = None) -> EpochOrder:
@@ -128,6 +134,8 @@ class FineTuner(Trainer):  # type: ignore[misc]
             # One pass over the batch twice: dropout differs between the halves.
             twice = {name: torch.cat([values, values]) for name, values in inputs.items() if name != "labels"}
             inputs = {**twice, "labels": inputs["labels"]}
+        if self.frozen is not None:
+            self.frozen.give(inputs.pop("hidden"))
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def create_optimizer(self, model: Any = None) -> Any:

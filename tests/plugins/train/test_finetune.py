@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,30 +11,9 @@ from ftx import FtxError
 from ftx.errors import ExitCode
 from ftx_plugins.checkpoint import load_checkpoint
 from ftx_plugins.train import trainer
-from ftx_plugins.train.config import TrainConfig
-from ftx_plugins.train.finetune import run
 from ftx_plugins.train.losses import Objective
 
 LABELS = ["negative", "neutral", "positive"]
-QUICK = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "mixed_precision": "fp32", "max_length": 32}
-
-
-@pytest.fixture
-def data(make_data, make_sentences):
-    return make_data(make_sentences(120), make_sentences(45, seed=7), LABELS)
-
-
-@pytest.fixture
-def finetune(tiny_encoder, as_artifact, make_context, data, tmp_path):
-    """`finetune(**settings)`: the step's context and metrics, on the tiny encoder unless `model` says otherwise."""
-
-    def carry_out(model: Path = tiny_encoder, seed: int = 0, rows=None, **settings):
-        context = make_context("train:finetune", seed=seed)
-        inputs = {"model": as_artifact(model, "checkpoint"), "data": rows or data}
-        metrics = run(TrainConfig(**{**QUICK, **settings}), inputs, context)
-        return context, metrics
-
-    return carry_out
 
 
 def weights(folder):
