@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,8 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     _warn_about_truncation(rows, max_length, context)
     collator = _collator(source, max_length, precision, context)
     objective = objective_of(config, rows.labels, head.labels)
-    frozen = _reuse_frozen(model, rows, validation, collator, config, precision, context)
-    training = train(model, rows, validation, collator, head.labels, objective, frozen, config, precision, context)
+    reused = _reuse_frozen(model, rows, validation, collator, config, precision, context)
+    training = train(model, rows, validation, collator, head.labels, objective, reused, config, precision, context)
     best = _save_best(training, source, head.labels, max_length, context)
     figures = validation_figures(training.log, training.best_step)
     gap = _gap(best, data, rows, figures["accuracy"], min(len(validation), GAP_ROWS), config.eval_batch_size)
@@ -186,9 +187,7 @@ def _reuse_frozen(
                 context.work / "frozen" / name,
                 batch_size=config.eval_batch_size,
                 autocast=lambda: torch.autocast(context.device, dtype, enabled=precision != "fp32"),
-                progress=lambda done, total, name=name: context.progress(
-                    done, total, f"{name} rows through the frozen layers"
-                ),
+                progress=partial(_report_frozen, context, f"{name} rows through the frozen layers"),
             )
     except NotReusable as reason:
         rows.hidden = validation.hidden = None
@@ -196,6 +195,10 @@ def _reuse_frozen(
         return None
     part.skip()
     return part
+
+
+def _report_frozen(context: Context, unit: str, done: int, total: int) -> None:
+    context.progress(done, total, unit)
 
 
 def _save_best(

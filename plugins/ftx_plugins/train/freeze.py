@@ -41,7 +41,7 @@ def _hold(module: nn.Module) -> None:
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         module.eval()
         # `model.train()` calls this for each of its children.
-        module.train = lambda mode=True: module  # type: ignore[method-assign, assignment, return-value]
+        module.train = lambda mode=True: module  # type: ignore[method-assign]
         return
     for child in module.children():
         _hold(child)

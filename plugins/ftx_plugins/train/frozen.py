@@ -100,7 +100,7 @@ class FrozenPart:
     def skip(self) -> None:
         """From now on the layers compute nothing: the last one returns what `give` was told."""
         for layer in self._layers:
-            layer.forward = self._pass  # type: ignore[method-assign, assignment]
+            layer.forward = self._pass
 
     def give(self, hidden: torch.Tensor) -> None:
         """What the skipped layers give in the next forward pass, of shape (rows, length, hidden size)."""

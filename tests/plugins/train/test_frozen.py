@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel
 
 from ftx_plugins.train import frozen
 
@@ -87,3 +88,39 @@ def test_where_the_disk_has_no_room_the_layers_are_computed_in_every_epoch_and_i
     _, metrics = finetune(unfreeze_last=1)
     assert metrics["epochs_run"] == 2
     assert any("computed in every epoch: it takes" in message for message in recorder.messages("log"))
+
+
+@pytest.fixture
+def encoder_of(tiny_encoder, tmp_path):
+    """`encoder_of(family)`: a folder with an encoder of that family, two layers, behind the tiny tokenizer."""
+
+    def make(family):
+        folder = tmp_path / family
+        shutil.copytree(tiny_encoder, folder, ignore=shutil.ignore_patterns("model.safetensors", "config.json"))
+        own = {
+            "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
+            "modernbert": {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3},
+        }
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        config = AutoConfig.for_model(
+            family,
+            vocab_size=200,
+            max_position_embeddings=66,
+            pad_token_id=0,
+            **own.get(family, {}),
+            **({} if family == "distilbert" else sizes),
+        )
+        torch.manual_seed(0)
+        AutoModel.from_config(config).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("family", ["roberta", "electra", "distilbert", "modernbert"])
+def test_every_family_gives_the_same_with_and_without_reuse(finetune, encoder_of, family, recorder):
+    folder = encoder_of(family)
+    reused, plain = (finetune(folder, unfreeze_last=1, reuse_frozen=reuse)[0] for reuse in (True, False))
+    assert not [message for message in recorder.messages("log") if "computed in every epoch" in message]
+    one, other = weights(reused), weights(plain)
+    assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
