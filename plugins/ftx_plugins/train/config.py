@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ftx.settings import StepConfig
 
@@ -84,4 +84,19 @@ class TrainConfig(StepConfig):
     gradient_checkpointing: bool = Field(
         False, description="compute activations again instead of keeping them: less memory, about a third more time"
     )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), max_length=64, description="train once for each of these seeds, and combine; none: once, by the run's seed"
+    )
+    combine: Literal["greedy", "uniform", "best"] = Field(
+        "greedy",
+        description="what becomes of the seeds: greedy, uniform: the mean of their weights, of those that help or of "
+        "all; best: the best of them",
+    )
     new_head: bool = Field(False, description="whether a trained classification head is replaced by a new one")
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is named twice: the same seed gives the same model")
+        return seeds

@@ -69,14 +69,16 @@ def train(
     config: TrainConfig,
     precision: Precision,
     context: Context,
+    *,
+    seed: int,
+    folder: Path,
 ) -> Training:
-    """Train `model` in place, or go on from the last complete save under `context.work`.
+    """Train `model` in place, or go on from the last complete save in `folder`. `seed` gives order and dropout.
 
     `frozen` is given where `rows` and `validation` hold what the frozen layers give; those are skipped.
 
     Raises `FtxError` where the validation loss is no longer a number.
     """
-    folder = context.work / "trainer"
     folder.mkdir(exist_ok=True)
     with quiet_transformers(), warnings.catch_warnings():
         # What torch and accelerate warn about here is of their own making, and a terminal belongs to the progress.
@@ -84,7 +86,7 @@ def train(
         loss = RunningLoss(objective)
         trainer = FineTuner(
             model=model,
-            args=_arguments(config, precision, folder, context),
+            args=_arguments(config, precision, folder, seed, context),
             data_collator=collator,
             train_dataset=rows,
             eval_dataset=validation,
@@ -214,10 +216,12 @@ class TimedSaves(TrainerCallback):  # type: ignore[misc]
             control.should_log = True  # the loss up to here is in the save, and not lost to the epoch's mean
 
 
-def _arguments(config: TrainConfig, precision: Precision, folder: Path, context: Context) -> TrainingArguments:
+def _arguments(
+    config: TrainConfig, precision: Precision, folder: Path, seed: int, context: Context
+) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(folder),
-        seed=context.seed,
+        seed=seed,
         use_cpu=context.device == "cpu",
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
