@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ftx.settings import StepConfig
 
@@ -45,6 +45,11 @@ class TrainConfig(StepConfig):
     unfreeze_last: int | None = Field(
         None, ge=0, description="encoder layers, counted from the head, that train; 0: only the head; not set: all"
     )
+    reuse_frozen: bool = Field(
+        True,
+        description="with unfreeze_last: what the frozen layers give is computed once, kept on disk, and reused in "
+        "every epoch",
+    )
     metric: Literal["f1_macro", "accuracy", "f1_micro", "loss"] = Field(
         "f1_macro", description="figure on the validation rows by which the best epoch is kept"
     )
@@ -54,4 +59,44 @@ class TrainConfig(StepConfig):
     save_minutes: float = Field(
         10.0, ge=0, description="minutes between saves within an epoch, for a killed run to go on from; 0: none"
     )
+    loss: Literal["cross-entropy", "focal"] = Field(
+        "cross-entropy", description="focal: rows that are right already count little, for classes that are rare"
+    )
+    focal_gamma: float = Field(2.0, gt=0, le=10, description="how little: the focal loss's exponent")
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="weight of each label in the loss, such as {spam = 3}; balanced: by how rare each is"
+    )
+    sampler: Literal["plain", "balanced"] = Field(
+        "plain", description="balanced: each epoch draws as many rows of each label, of rare ones repeatedly"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of a row's weight that is spread over all labels"
+    )
+    r_drop: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="weight of R-Drop, which trains two passes over a row to agree: less over-fitting, twice the time",
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="factor on the learning rate from each encoder layer to the one below; 1: none"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations again instead of keeping them: less memory, about a third more time"
+    )
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), max_length=64, description="train once for each of these seeds, and combine; none: once, by the run's seed"
+    )
+    combine: Literal["greedy", "uniform", "best"] = Field(
+        "greedy",
+        description="what becomes of the seeds: greedy, uniform: the mean of their weights, of those that help or of "
+        "all; best: the best of them",
+    )
     new_head: bool = Field(False, description="whether a trained classification head is replaced by a new one")
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is named twice: the same seed gives the same model")
+        return seeds

@@ -7,7 +7,9 @@ after a kill (tokens, saves with the optimizer's state) is in the work folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,13 @@ from ftx_plugins.checkpoint import (
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
-from ftx_plugins.train.freeze import unfreeze_last
-from ftx_plugins.train.head import load_classifier
+from ftx_plugins.train.freeze import encoder_layers, unfreeze_last
+from ftx_plugins.train.frozen import FrozenPart, NotReusable
+from ftx_plugins.train.head import Head, load_classifier
+from ftx_plugins.train.losses import Objective, objective_of
 from ftx_plugins.train.precision import processor_has_bf16, resolve_precision
 from ftx_plugins.train.report import history, validation_figures
+from ftx_plugins.train.soup import Soup, figures_of, make_soup
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 from ftx_plugins.train.trainer import Training, train
 
@@ -38,6 +43,22 @@ GAP_ROWS = 2000
 """Training rows, at most, on which the best epoch is measured to tell over-fitting."""
 GAP_WARNING = 0.1
 USUAL_LEARNING_RATES = (1e-6, 1e-3)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every seed trains on."""
+
+    source: Path
+    head: Head
+    max_length: int
+    rows: TokenizedSplit
+    validation: TokenizedSplit
+    collator: Collator
+    objective: Objective
+    precision: Precision
+    config: TrainConfig
+    context: Context
 
 
 def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
@@ -48,9 +69,67 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     """
     started = time.monotonic()
     _warn_about_learning_rate(config, context)
+    data = inputs["data"]
+    job, model = _prepare(config, inputs["model"].path, data, context)
+    trainings = {}
+    for seed in config.seeds or (context.seed,):
+        if config.seeds:
+            context.log(f"seed {seed}")
+        if model is None:
+            model, _ = _fresh_model(job.source, job.head.labels, config, context)
+        trainings[seed] = _train_seed(job, model, seed)
+        model = None
+    best, soup = _combine(job, trainings)
+    with quiet_transformers():
+        save_checkpoint(best, context.out)
+    best.model.to(context.device)
+    first = soup.seeds[0]
+    training = trainings[first]
+    gap = _gap(
+        best, data, job.rows, soup.figures["accuracy"], min(len(job.validation), GAP_ROWS), config.eval_batch_size
+    )
+    epochs = history(training.log, training.steps_per_epoch)
+    _say_how_it_went(training, epochs, gap, len(job.validation), config, context)
+    context.describe(
+        labels=list(best.labels), task="text-classification", max_length=job.max_length, base=inputs["model"].digest
+    )
+    best_epoch = training.best_step // training.steps_per_epoch
+    return {
+        "validation": soup.figures,
+        "train_loss": epochs[best_epoch - 1]["train_loss"],
+        "gap": gap,
+        "best_epoch": best_epoch,
+        "epochs_run": len(epochs),
+        "precision": job.precision,
+        "rows": len(job.rows),
+        "validation_rows": len(job.validation),
+        "truncated_rows": job.rows.truncated,
+        "seconds_training": round(time.monotonic() - started, 2),
+        "history": epochs,
+        **(_about_seeds(trainings, soup, config) if config.seeds else {}),
+    }
+
+
+def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context) -> tuple[Job, Any]:
+    """The job, and the model of the first seed: it is loaded before the rows are tokenized, which takes longer."""
     precision = _choose_precision(config, context)
-    source, data = inputs["model"].path, inputs["data"]
     names = tuple(data.meta["labels"])
+    model, head = _fresh_model(source, names, config, context)
+    if config.unfreeze_last is not None:
+        frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+        context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
+    max_length = min(config.max_length, max_length_of(model.config, _load_tokenizer(source, context)))
+    label_ids = np.asarray([head.labels.index(name) for name in names])
+    rows = _tokenize("train", data, source, max_length, label_ids, context)
+    validation = _tokenize("validation", data, source, max_length, label_ids, context)
+    _warn_about_truncation(rows, max_length, context)
+    collator = _collator(source, max_length, precision, context)
+    objective = objective_of(config, rows.labels, head.labels)
+    return Job(source, head, max_length, rows, validation, collator, objective, precision, config, context), model
+
+
+def _fresh_model(source: Path, names: Sequence[str], config: TrainConfig, context: Context) -> tuple[Any, Head]:
+    """The model to train, the same for every seed: weights of seeds with heads of their own could not be averaged."""
     set_seed(context.seed)
     model, head = load_classifier(
         source,
@@ -60,37 +139,69 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         trust_remote_code=context.model.trust_remote_code,
     )
     if config.unfreeze_last is not None:
-        frozen = unfreeze_last(model, config.unfreeze_last)
-        context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
-    max_length = min(config.max_length, max_length_of(model.config, _load_tokenizer(source, context)))
-    label_ids = np.asarray([head.labels.index(name) for name in names])
-    rows = _tokenize("train", data, source, max_length, label_ids, context)
-    validation = _tokenize("validation", data, source, max_length, label_ids, context)
-    _warn_about_truncation(rows, max_length, context)
-    collator = _collator(source, max_length, precision, context)
-    training = train(model, rows, validation, collator, head.labels, config, precision, context)
-    best = _save_best(training, source, head.labels, max_length, context)
-    figures = validation_figures(training.log, training.best_step)
-    gap = _gap(best, data, rows, figures["accuracy"], min(len(validation), GAP_ROWS), config.eval_batch_size)
-    epochs = history(training.log, training.steps_per_epoch)
-    _say_how_it_went(training, epochs, gap, len(validation), config, context)
-    context.describe(
-        labels=list(head.labels), task="text-classification", max_length=max_length, base=inputs["model"].digest
+        unfreeze_last(model, config.unfreeze_last)
+    return model, head
+
+
+def _train_seed(job: Job, model: Any, seed: int) -> Training:
+    config, context = job.config, job.context
+    reused = _reuse_frozen(model, job.rows, job.validation, job.collator, config, job.precision, context)
+    return train(
+        model,
+        job.rows,
+        job.validation,
+        job.collator,
+        job.head.labels,
+        job.objective,
+        reused,
+        config,
+        job.precision,
+        context,
+        seed=seed,
+        folder=context.work / (f"trainer-{seed}" if config.seeds else "trainer"),
     )
-    best_epoch = training.best_step // training.steps_per_epoch
-    return {
-        "validation": figures,
-        "train_loss": epochs[best_epoch - 1]["train_loss"],
-        "gap": gap,
-        "best_epoch": best_epoch,
-        "epochs_run": len(epochs),
-        "precision": precision,
-        "rows": len(rows),
-        "validation_rows": len(validation),
-        "truncated_rows": rows.truncated,
-        "seconds_training": round(time.monotonic() - started, 2),
-        "history": epochs,
+
+
+def _combine(job: Job, trainings: Mapping[int, Training]) -> tuple[LoadedCheckpoint, Soup]:
+    """The best epoch of the only seed, or what `train.combine` makes of the seeds'. It is read back, and so shown to
+    load."""
+    figures = {seed: validation_figures(training.log, training.best_step) for seed, training in trainings.items()}
+    config, context = job.config, job.context
+    with quiet_transformers():
+        models = {
+            seed: read_model(training.best, trust_remote_code=context.model.trust_remote_code)[0]
+            for seed, training in trainings.items()
+        }
+    model = next(iter(models.values()))
+    tokenizer = _load_tokenizer(job.source, context)
+    best = LoadedCheckpoint(model.eval(), tokenizer, job.head.labels, job.max_length)
+    if len(models) == 1:
+        [(seed, own)] = figures.items()
+        return best, Soup((seed,), own)
+    job.rows.hidden = job.validation.hidden = None
+    model.to(context.device)
+    weights = {
+        seed: {name: value.cpu().clone() for name, value in one.state_dict().items()} for seed, one in models.items()
     }
+
+    def evaluate(one: Any) -> dict[str, Any]:
+        return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
+
+    soup = make_soup(model, weights, figures, config.combine, config.metric, evaluate)
+    context.log(f"of {len(models)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
+    return best, soup
+
+
+def _about_seeds(trainings: Mapping[int, Training], soup: Soup, config: TrainConfig) -> dict[str, Any]:
+    by_seed = {
+        str(seed): {
+            name: value
+            for name, value in validation_figures(training.log, training.best_step).items()
+            if name != "per_class"
+        }
+        for seed, training in trainings.items()
+    }
+    return {"seeds": by_seed, "combined": list(soup.seeds), "combine": config.combine}
 
 
 def _warn_about_learning_rate(config: TrainConfig, context: Context) -> None:
@@ -152,16 +263,48 @@ def _collator(source: Path, max_length: int, precision: Precision, context: Cont
     return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
 
 
-def _save_best(
-    training: Training, source: Path, labels: tuple[str, ...], max_length: int, context: Context
-) -> LoadedCheckpoint:
-    """Write the checkpoint. The best epoch is read back, and so shown to load."""
-    with quiet_transformers():
-        model, _ = read_model(training.best, trust_remote_code=context.model.trust_remote_code)
-        best = LoadedCheckpoint(model.eval(), _load_tokenizer(source, context), labels, max_length)
-        save_checkpoint(best, context.out)
-    best.model.to(context.device)
-    return best
+def _reuse_frozen(
+    model: Any,
+    rows: TokenizedSplit,
+    validation: TokenizedSplit,
+    collator: Collator,
+    config: TrainConfig,
+    precision: Precision,
+    context: Context,
+) -> FrozenPart | None:
+    """Compute what the frozen layers give, and have them skipped; None where that cannot or need not be."""
+    if config.unfreeze_last is None or not config.reuse_frozen or config.epochs == 1:
+        return None
+    layers = encoder_layers(model)
+    below = layers[: len(layers) - config.unfreeze_last]
+    if not below:
+        return None
+    part = FrozenPart(below)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.bfloat16)
+    model.to(context.device)
+    try:
+        if collator.pad_left:
+            raise NotReusable("it pads on the left, where a token's position depends on its batch")
+        for name, split in (("train", rows), ("validation", validation)):
+            part.compute(
+                model,
+                split,
+                collator,
+                context.work / "frozen" / name,
+                batch_size=config.eval_batch_size,
+                autocast=lambda: torch.autocast(context.device, dtype, enabled=precision != "fp32"),
+                progress=partial(_report_frozen, context, f"{name} rows through the frozen layers"),
+            )
+    except NotReusable as reason:
+        rows.hidden = validation.hidden = None
+        context.log(f"the frozen layers are computed in every epoch: {reason}")
+        return None
+    part.skip()
+    return part
+
+
+def _report_frozen(context: Context, unit: str, done: int, total: int) -> None:
+    context.progress(done, total, unit)
 
 
 def _gap(

@@ -25,12 +25,26 @@ def unfreeze_last(model: Any, count: int) -> int:
         parameter.requires_grad = is_head_parameter(model, name)
     for layer in layers[len(layers) - count :]:
         layer.requires_grad_(True)
+    for module in getattr(model, model.base_model_prefix).children():
+        _hold(module)
     frozen: int = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
     if not frozen:
         raise FtxError(
             f"nothing of {type(model).__name__} could be frozen", "leave train.unfreeze_last out to train all"
         )
     return frozen
+
+
+def _hold(module: nn.Module) -> None:
+    """Keep what is frozen in evaluation mode: dropout there would be noise that nothing learns from."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        module.eval()
+        # `model.train()` calls this for each of its children.
+        module.train = lambda mode=True: module  # type: ignore[method-assign]
+        return
+    for child in module.children():
+        _hold(child)
 
 
 def encoder_layers(model: Any) -> list[nn.Module]:

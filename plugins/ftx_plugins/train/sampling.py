@@ -12,14 +12,24 @@ WINDOW = 64
 
 
 class EpochOrder(Sampler[int]):
-    """All rows in an order drawn from the seed and the epoch alone.
+    """All rows, or equal shares of each label, in an order drawn from the seed and the epoch alone.
 
     An order drawn from the global generator, as the Trainer's own samplers draw it, differs when a run goes on from
     the middle of an epoch: some rows would be seen twice, and others never.
     """
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int, *, group_by_length: bool) -> None:
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        batch_size: int,
+        seed: int,
+        *,
+        group_by_length: bool,
+        balance: np.ndarray | None = None,
+    ) -> None:
         self.lengths = lengths
+        self.balance = balance
+        """The rows' labels, int64 of shape (rows,), where each is to be seen equally often."""
         self.batch_size = batch_size
         self.seed = seed
         self.group_by_length = group_by_length
@@ -33,7 +43,10 @@ class EpochOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(len(self.lengths))
+        if self.balance is None:
+            order = generator.permutation(len(self.lengths))
+        else:
+            order = equal_shares(self.balance, generator)
         if self.group_by_length:
             order = group_like_lengths(order, self.lengths, self.batch_size, generator)
         return iter(order.tolist())
@@ -50,6 +63,21 @@ class LongestFirst(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.order.tolist())
+
+
+def equal_shares(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """As many rows as there are `labels`, with equal shares of each label, in random order.
+
+    A label's rows are all drawn once before one of them is drawn again; of a frequent label some are left out.
+    """
+    classes = generator.permutation(np.unique(labels))
+    drawn = []
+    for place, label in enumerate(classes):
+        wanted = len(labels) // len(classes) + (place < len(labels) % len(classes))
+        rows = np.flatnonzero(labels == label)
+        rounds = -(-wanted // len(rows))
+        drawn.append(np.concatenate([generator.permutation(rows) for _ in range(rounds)])[:wanted])
+    return np.asarray(generator.permutation(np.concatenate(drawn)))
 
 
 def group_like_lengths(

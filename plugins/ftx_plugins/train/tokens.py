@@ -25,7 +25,8 @@ CHUNK = 1000
 
 
 class TokenizedSplit(TorchDataset[dict[str, Any]]):
-    """Rows of token ids, mapped into memory. A row is a dict of `input_ids`, `labels`, and perhaps `token_type_ids`."""
+    """Rows of token ids, mapped into memory. A row is a dict of `input_ids`, `labels`, and perhaps
+    `token_type_ids` and `hidden`."""
 
     def __init__(self, folder: Path) -> None:
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
@@ -37,6 +38,8 @@ class TokenizedSplit(TorchDataset[dict[str, Any]]):
         self._types = np.memmap(types, dtype=np.uint8, mode="r") if types.exists() else None
         self.lengths: np.ndarray = np.diff(self._ends, prepend=0)
         """Tokens of each row, int64 of shape (rows,)."""
+        self.hidden: np.ndarray | None = None
+        """What frozen layers give for each token, float32 of shape (tokens of all rows, hidden size), where kept."""
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -47,6 +50,8 @@ class TokenizedSplit(TorchDataset[dict[str, Any]]):
         item = {"input_ids": self._ids[span], "labels": self.labels[row]}
         if self._types is not None:
             item["token_type_ids"] = self._types[span]
+        if self.hidden is not None:
+            item["hidden"] = self.hidden[span]
         return item
 
 
@@ -69,6 +74,11 @@ class Collator:
         }
         if "token_type_ids" in rows[0]:
             batch["token_type_ids"] = self._padded([row["token_type_ids"] for row in rows], width, 0)
+        if "hidden" in rows[0]:
+            hidden = torch.zeros(len(rows), width, rows[0]["hidden"].shape[1])
+            for place, row in enumerate(rows):
+                hidden[place, : len(row["hidden"])] = torch.from_numpy(np.array(row["hidden"]))
+            batch["hidden"] = hidden
         return batch
 
     def _padded(self, values: Sequence[np.ndarray], width: int, filler: int) -> torch.Tensor:

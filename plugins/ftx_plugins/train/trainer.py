@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
@@ -34,6 +33,11 @@ from ftx_plugins.checkpoint import quiet_transformers
 from ftx_plugins.metrics import classification
 from ftx_plugins.train import saves
 from ftx_plugins.train.config import Precision, TrainConfig
+from ftx_plugins.train.freeze import encoder_layers
+from ftx_plugins.train.frozen import FrozenPart
+from ftx_plugins.train.head import is_head_parameter
+from ftx_plugins.train.losses import Objective, RunningLoss
+from ftx_plugins.train.report import history
 from ftx_plugins.train.sampling import EpochOrder, LongestFirst
 from ftx_plugins.train.tokens import Collator, TokenizedSplit
 
@@ -60,23 +64,29 @@ def train(
     validation: TokenizedSplit,
     collator: Collator,
     labels: Sequence[str],
+    objective: Objective,
+    frozen: FrozenPart | None,
     config: TrainConfig,
     precision: Precision,
     context: Context,
+    *,
+    seed: int,
+    folder: Path,
 ) -> Training:
-    """Train `model` in place, or go on from the last complete save under `context.work`.
+    """Train `model` in place, or go on from the last complete save in `folder`. `seed` gives order and dropout.
+
+    `frozen` is given where `rows` and `validation` hold what the frozen layers give; those are skipped.
 
     Raises `FtxError` where the validation loss is no longer a number.
     """
-    folder = context.work / "trainer"
     folder.mkdir(exist_ok=True)
     with quiet_transformers(), warnings.catch_warnings():
         # What torch and accelerate warn about here is of their own making, and a terminal belongs to the progress.
         warnings.simplefilter("ignore")
-        loss = RunningLoss()
+        loss = RunningLoss(objective)
         trainer = FineTuner(
             model=model,
-            args=_arguments(config, precision, folder, context),
+            args=_arguments(config, precision, folder, seed, context),
             data_collator=collator,
             train_dataset=rows,
             eval_dataset=validation,
@@ -84,7 +94,8 @@ def train(
             compute_metrics=lambda prediction: _figures(prediction, labels),
             callbacks=_callbacks(config, loss, context),
         )
-        trainer.group_by_length = config.group_by_length
+        trainer.settings = config
+        trainer.frozen = frozen
         trainer.remove_callback(PrinterCallback)
         steps = math.ceil(math.ceil(len(rows) / config.batch_size) / config.gradient_accumulation)
         last = saves.last_complete(folder)
@@ -100,18 +111,42 @@ def train(
 
 
 class FineTuner(Trainer):  # type: ignore[misc]
-    """The Trainer with our order of rows, and with saves that are marked once they are complete."""
+    """The Trainer with our order of rows, R-Drop's two passes, a learning rate for each layer, and saves that are
+    marked once they are complete."""
 
-    group_by_length: bool
+    settings: TrainConfig
+    frozen: FrozenPart | None
+    optimizer: Any
 
     def _get_train_sampler(self, train_dataset: TokenizedSplit | None = None) -> EpochOrder:
         rows = train_dataset if train_dataset is not None else self.train_dataset
         return EpochOrder(
-            rows.lengths, self.args.train_batch_size, self.args.seed, group_by_length=self.group_by_length
+            rows.lengths,
+            self.args.train_batch_size,
+            self.args.seed,
+            group_by_length=self.settings.group_by_length,
+            balance=rows.labels if self.settings.sampler == "balanced" else None,
         )
 
     def _get_eval_sampler(self, eval_dataset: TokenizedSplit) -> LongestFirst:
         return LongestFirst(eval_dataset.lengths)
+
+    def compute_loss(self, model: Any, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
+        if self.settings.r_drop and model.training:
+            # One pass over the batch twice: dropout differs between the halves.
+            twice = {name: torch.cat([values, values]) for name, values in inputs.items() if name != "labels"}
+            inputs = {**twice, "labels": inputs["labels"]}
+        if self.frozen is not None:
+            self.frozen.give(inputs.pop("hidden"))
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        if self.optimizer is None and self.settings.layer_decay < 1:
+            trained = self.model if model is None else model
+            decayed = self.get_decay_parameter_names(trained)
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
+            self.optimizer = kind(_groups_by_depth(trained, set(decayed), self.settings), **options)
+        return super().create_optimizer(model)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir)
@@ -120,23 +155,6 @@ class FineTuner(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         saves.mark_complete(save)
         saves.keep_best_and_last(folder, self.state.best_global_step)
-
-
-class RunningLoss:
-    """The mean cross-entropy of a step, whatever its batches; its moving average is kept for the progress."""
-
-    def __init__(self) -> None:
-        self._average: torch.Tensor | None = None
-
-    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-        total = cross_entropy(outputs["logits"].float(), labels, reduction="sum")
-        if torch.is_grad_enabled():
-            mean = total.detach() / len(labels)
-            self._average = mean if self._average is None else self._average.lerp(mean, 0.05)
-        return total / num_items_in_batch
-
-    def value(self) -> float:
-        return float(self._average) if self._average is not None else math.nan
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]
@@ -175,7 +193,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             )
         self._figures = {name: round(metrics[f"eval_{name}"], 4) for name in ("accuracy", "f1_macro")}
         shown = ", ".join(f"{name} {value:.4f}" for name, value in self._figures.items())
-        self._context.log(f"epoch {round(state.epoch)}: validation loss {loss:.4f}, {shown}")
+        trained = history(state.log_history, state.max_steps // state.num_train_epochs)[-1]["train_loss"]
+        self._context.log(
+            f"epoch {round(state.epoch)}: training loss {trained:.4f}, validation loss {loss:.4f}, {shown}"
+        )
 
 
 class TimedSaves(TrainerCallback):  # type: ignore[misc]
@@ -195,10 +216,12 @@ class TimedSaves(TrainerCallback):  # type: ignore[misc]
             control.should_log = True  # the loss up to here is in the save, and not lost to the epoch's mean
 
 
-def _arguments(config: TrainConfig, precision: Precision, folder: Path, context: Context) -> TrainingArguments:
+def _arguments(
+    config: TrainConfig, precision: Precision, folder: Path, seed: int, context: Context
+) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(folder),
-        seed=context.seed,
+        seed=seed,
         use_cpu=context.device == "cpu",
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
@@ -209,6 +232,7 @@ def _arguments(config: TrainConfig, precision: Precision, folder: Path, context:
         warmup_steps=config.warmup,
         optim=OPTIMIZERS[config.optimizer],
         weight_decay=config.weight_decay,
+        gradient_checkpointing=config.gradient_checkpointing,
         max_grad_norm=config.max_grad_norm,
         bf16=precision == "bf16",
         fp16=precision == "fp16",
@@ -226,6 +250,30 @@ def _arguments(config: TrainConfig, precision: Precision, folder: Path, context:
         arguments.mixed_precision = "no"  # else the environment's ACCELERATE_MIXED_PRECISION would count
     arguments._n_gpu = min(arguments.n_gpu, 1)  # a batch is `batch_size` rows, however many GPUs there are
     return arguments
+
+
+def _groups_by_depth(model: Any, decayed: set[str], config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters with the learning rate of their depth: the head's in full, the embeddings' the lowest.
+
+    Source: Howard and Ruder 2018, "Universal Language Model Fine-tuning" (discriminative fine-tuning).
+    """
+    layers = encoder_layers(model)
+    depth_of = {
+        id(parameter): len(layers) - place for place, layer in enumerate(layers) for parameter in layer.parameters()
+    }
+    groups: dict[tuple[int, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            below = 0 if is_head_parameter(model, name) else len(layers) + 1
+            groups.setdefault((depth_of.get(id(parameter), below), name in decayed), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": config.learning_rate * config.layer_decay**depth,
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (depth, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
 
 
 def _callbacks(config: TrainConfig, loss: RunningLoss, context: Context) -> list[TrainerCallback]:

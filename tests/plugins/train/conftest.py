@@ -10,8 +10,13 @@ import pyarrow as pa
 import pytest
 import torch
 
+from ftx import Context
 from ftx.artifacts import Artifact
+from ftx_plugins.train.config import TrainConfig
+from ftx_plugins.train.finetune import run
 
+LABELS = ["negative", "neutral", "positive"]
+QUICK = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "mixed_precision": "fp32", "max_length": 32}
 Row = tuple[str, ...]
 """(text, label name), or (text, text_pair, label name)."""
 
@@ -52,3 +57,29 @@ def make_data(tmp_path: Path, as_artifact: Callable[..., Artifact]) -> Callable[
         return as_artifact(folder, "dataset", labels=list(labels))
 
     return make
+
+
+@pytest.fixture
+def data(make_data: Callable[..., Artifact], make_sentences: Callable[..., Any]) -> Artifact:
+    return make_data(make_sentences(120), make_sentences(45, seed=7), LABELS)
+
+
+@pytest.fixture
+def finetune(
+    tiny_encoder: Path, as_artifact: Callable[..., Artifact], make_context: Callable[..., Context], data: Artifact
+) -> Callable[..., tuple[Context, dict[str, Any]]]:
+    """`finetune(**settings)`: the step's context and metrics, on the tiny encoder unless `model` says otherwise."""
+
+    def carry_out(
+        model: Path = tiny_encoder,
+        seed: int = 0,
+        rows: Artifact | None = None,
+        context: Context | None = None,
+        **settings: Any,
+    ) -> tuple[Context, dict[str, Any]]:
+        context = context or make_context("train:finetune", seed=seed)
+        inputs = {"model": as_artifact(model, "checkpoint"), "data": rows or data}
+        metrics = run(TrainConfig(**{**QUICK, **settings}), inputs, context)
+        return context, metrics
+
+    return carry_out

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,29 +11,9 @@ from ftx import FtxError
 from ftx.errors import ExitCode
 from ftx_plugins.checkpoint import load_checkpoint
 from ftx_plugins.train import trainer
-from ftx_plugins.train.config import TrainConfig
-from ftx_plugins.train.finetune import run
+from ftx_plugins.train.losses import Objective
 
 LABELS = ["negative", "neutral", "positive"]
-QUICK = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3, "mixed_precision": "fp32", "max_length": 32}
-
-
-@pytest.fixture
-def data(make_data, make_sentences):
-    return make_data(make_sentences(120), make_sentences(45, seed=7), LABELS)
-
-
-@pytest.fixture
-def finetune(tiny_encoder, as_artifact, make_context, data, tmp_path):
-    """`finetune(**settings)`: the step's context and metrics, on the tiny encoder unless `model` says otherwise."""
-
-    def carry_out(model: Path = tiny_encoder, seed: int = 0, rows=None, **settings):
-        context = make_context("train:finetune", seed=seed)
-        inputs = {"model": as_artifact(model, "checkpoint"), "data": rows or data}
-        metrics = run(TrainConfig(**{**QUICK, **settings}), inputs, context)
-        return context, metrics
-
-    return carry_out
 
 
 def weights(folder):
@@ -159,3 +138,59 @@ def test_the_other_optimizer_and_schedules_train_too(finetune):
     rates = [epoch["learning_rate"] for epoch in metrics["history"]]
     assert rates[0] > rates[1]
     assert metrics["epochs_run"] == 2
+
+
+def test_lower_layers_move_less_with_layer_decay(finetune, tiny_encoder):
+    before = weights(tiny_encoder)
+
+    def moved(part, **settings):
+        after = weights(finetune(epochs=1, **settings)[0].out)
+        names = [name for name in before if name.startswith(part)]
+        return sum(float((after[f"bert.{name}"] - before[name]).abs().sum()) for name in names)
+
+    assert moved("embeddings", layer_decay=0.1) < 0.2 * moved("embeddings")
+
+
+def test_gradient_checkpointing_gives_the_same_weights(finetune):
+    plain, saving = (weights(finetune(epochs=1, dropout=0.0, gradient_checkpointing=on)[0].out) for on in (False, True))
+    assert all(torch.allclose(plain[name], saving[name], atol=1e-6) for name in plain)
+
+
+def test_r_drop_takes_no_more_steps_and_changes_what_is_learnt(finetune, recorder):
+    plain, dropped = (weights(finetune(epochs=1, r_drop=r_drop)[0].out) for r_drop in (0.0, 5.0))
+    assert any(not torch.equal(plain[name], dropped[name]) for name in plain)
+    steps = [values for name, values in recorder.events if name == "progress" and values["unit"] == "steps"]
+    assert {values["total"] for values in steps} == {8}
+
+
+def test_r_drop_lowers_the_divergence_between_two_passes_that_it_trains_on(tiny_classifier):
+    loaded = load_checkpoint(tiny_classifier)
+    batch = loaded.tokenizer(["the car is good", "a bad bad table", "the table"] * 2, padding=True, return_tensors="pt")
+    labels = torch.tensor([0, 1, 2] * 2)
+    for module in loaded.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    loaded.model.train()
+
+    def apart():
+        torch.manual_seed(0)
+        with torch.no_grad():
+            passes = torch.stack([loaded.model(**batch).logits.softmax(dim=1) for _ in range(50)])
+        return float(passes.std(dim=0).mean())
+
+    before = apart()
+    objective = Objective(r_drop=20.0)
+    optimizer = torch.optim.Adam(loaded.model.parameters(), lr=1e-3)
+    for _ in range(60):
+        logits = loaded.model(**{name: torch.cat([values, values]) for name, values in batch.items()}).logits
+        (objective.total_of_pair(*logits.chunk(2), labels) / len(labels)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert apart() < 0.5 * before
+
+
+def test_each_epoch_shows_training_and_validation_loss(finetune, recorder):
+    finetune()
+    lines = [message for message in recorder.messages("log") if message.startswith("epoch ")]
+    assert len(lines) == 2
+    assert all("training loss" in line and "validation loss" in line for line in lines)

@@ -1,0 +1,88 @@
+"""One model out of several seeds: their weights averaged, which costs no more to run than one of them.
+
+All seeds start from the same weights, head included, and differ in the order of rows and in dropout; averages of such
+models are often better than any of them. A greedy soup starts from the best seed and takes in another, best first,
+only where the average gets no worse on the validation rows (Wortsman et al. 2022, "Model soups").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from ftx_plugins.checkpoint import batches_of_like_length
+from ftx_plugins.metrics import classification
+from ftx_plugins.train.tokens import Collator, TokenizedSplit
+
+Weights = Mapping[str, torch.Tensor]
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Soup:
+    """What was kept: the seeds in it, and its figures on the validation rows."""
+
+    seeds: tuple[int, ...]
+    figures: Figures
+
+
+def make_soup(
+    model: Any,
+    weights: Mapping[int, Weights],
+    figures: Mapping[int, Figures],
+    kind: Literal["greedy", "uniform", "best"],
+    metric: str,
+    evaluate: Callable[[Any], Figures],
+) -> Soup:
+    """Load into `model` what `kind` makes of the seeds' `weights`; `figures` are the seeds' own.
+
+    `best` is the best seed alone; `uniform` the average of all, whether or not it is better.
+    """
+    sign = -1 if metric == "loss" else 1
+    ranked = sorted(weights, key=lambda seed: -sign * figures[seed][metric])
+    if kind == "uniform":
+        load_average(model, [weights[seed] for seed in ranked])
+        return Soup(tuple(ranked), evaluate(model))
+    kept, reached = [ranked[0]], figures[ranked[0]]
+    for seed in ranked[1:] if kind == "greedy" else ():
+        load_average(model, [weights[one] for one in (*kept, seed)])
+        tried = evaluate(model)
+        if sign * tried[metric] >= sign * reached[metric]:
+            kept, reached = [*kept, seed], tried
+    load_average(model, [weights[seed] for seed in kept])
+    return Soup(tuple(kept), reached)
+
+
+def load_average(model: Any, weights: Sequence[Weights]) -> None:
+    """Give `model` the mean of the `weights`; what is no float (position numbers) is alike in all of them."""
+    mean = {
+        name: sum(one[name].double() for one in weights).div(len(weights)).to(value.dtype)  # type: ignore[union-attr]
+        if value.is_floating_point()
+        else value
+        for name, value in weights[0].items()
+    }
+    model.load_state_dict(mean)
+
+
+def figures_of(model: Any, rows: TokenizedSplit, collator: Collator, labels: Sequence[str], batch_size: int) -> Figures:
+    """Accuracy, F1, loss and figures for each class of `model` on tokenized rows."""
+    logits = np.zeros((len(rows), len(labels)), dtype=np.float32)
+    device = next(model.parameters()).device
+    model.eval()
+    for batch in batches_of_like_length(rows.lengths.tolist(), batch_size):
+        inputs = collator([rows[row] for row in batch])
+        inputs.pop("labels")
+        with torch.inference_mode():
+            logits[batch] = model(**{name: values.to(device) for name, values in inputs.items()}).logits.float().cpu()
+    return {
+        "accuracy": classification.accuracy(rows.labels, logits, labels),
+        "f1_macro": classification.f1_macro(rows.labels, logits, labels),
+        "f1_micro": classification.f1_micro(rows.labels, logits, labels),
+        "loss": float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.labels))),
+        "per_class": classification.per_class(rows.labels, logits, labels),
+    }
