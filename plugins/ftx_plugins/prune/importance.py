@@ -1,9 +1,6 @@
-"""What the calibration rows say about each sublayer: activations, gradients, and the Fisher information of its units.
+"""What the calibration rows say about each sublayer: second moments of its activations and of its gradients.
 
-A mask variable that scales a unit (a head, a neuron) has, for one row, the gradient of the loss along the unit's
-contribution. Its second moment over the rows is the unit's Fisher information: to second order, half of it is what the
-loss rises by if the unit is removed (Kwon et al. 2022, "A Fast Post-Training Pruning Framework for Transformers"). The
-labels are drawn from the model's own softmax, as the Fisher information wants, and not taken from the data.
+The labels are drawn from the model's own softmax, as the Fisher information wants, and not taken from the data.
 """
 
 from __future__ import annotations
@@ -26,12 +23,10 @@ class Statistics:
 
     `activations`: of the output projection's input with a constant 1 behind it, shape (n + 1, n + 1), a sum over
     tokens divided by the rows. `gradients`: of the loss by the projection's output, shape (h, h), mean over tokens.
-    `masks`: of the mask variables' gradients, shape (units, units), mean over rows.
     """
 
     activations: torch.Tensor
     gradients: torch.Tensor
-    masks: torch.Tensor
 
 
 @dataclass
@@ -76,7 +71,6 @@ def collect_statistics(
     for statistics in sums:
         statistics.activations /= done
         statistics.gradients /= tokens
-        statistics.masks /= done
     return sums
 
 
@@ -93,17 +87,12 @@ def _tapped(parts: Sequence[Sublayer]) -> Iterator[list[_Tap]]:
 
 def _empty(part: Sublayer, hidden_size: int, device: torch.device) -> Statistics:
     columns = part.out.in_features + 1
-    return Statistics(
-        *(torch.zeros(size, size, dtype=torch.float64, device=device) for size in (columns, hidden_size, part.units))
-    )
+    return Statistics(*(torch.zeros(size, size, dtype=torch.float64, device=device) for size in (columns, hidden_size)))
 
 
 def _add(statistics: Statistics, tap: _Tap, gradient: torch.Tensor, seen: torch.Tensor) -> None:
     """Add one batch. `gradient` is of shape (rows, length, hidden), `seen` of (rows, length)."""
     values = tap.input
-    by_column = (values * (gradient @ tap.part.out.weight.detach())).sum(dim=1)
-    masks = by_column.reshape(len(values), tap.part.units, tap.part.size).sum(dim=2)
-    statistics.masks += masks.T @ masks
     tokens = values[seen]
     tokens = torch.cat([tokens, tokens.new_ones(len(tokens), 1)], dim=1)
     statistics.activations += tokens.T @ tokens

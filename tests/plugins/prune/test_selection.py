@@ -102,30 +102,6 @@ def test_reconstruction_is_nearer_to_the_model_than_cutting_alone(
     assert distances[0] < 0.6 * distances[1]
 
 
-def test_mask_gradients_are_those_of_a_mask(make_model: Make, architectures: Any, calibration: Calibration) -> None:
-    model = make_model("bert")
-    anatomy = dissect(model, architectures)
-    part = anatomy.attention(2)
-    seen = collect_statistics(anatomy, calibration, seed=5)[4]
-    generator = torch.Generator().manual_seed(5)
-    gradients = []
-    for batch in calibration.batches:
-        mask = torch.ones(len(batch["input_ids"]), 1, part.units, 1, requires_grad=True)
-
-        def scale(module: Any, inputs: Any, mask: torch.Tensor = mask) -> Any:
-            values = inputs[0].unflatten(2, (part.units, part.size))
-            return ((values * mask).flatten(start_dim=2),)
-
-        handle = part.out.register_forward_pre_hook(scale)
-        logits = model(**batch).logits
-        handle.remove()
-        drawn = torch.multinomial(logits.detach().softmax(dim=1), 1, generator=generator)[:, 0]
-        loss = torch.nn.functional.cross_entropy(logits, drawn, reduction="sum")
-        gradients.append(torch.autograd.grad(loss, mask)[0][:, 0, :, 0])
-    stacked = torch.cat(gradients).double()
-    assert torch.allclose(stacked.T @ stacked / len(stacked), seen.masks, rtol=1e-3, atol=1e-9)
-
-
 def test_the_knapsack_finds_the_best_choice() -> None:
     generator = np.random.default_rng(0)
     options = [[1, 2, 3, 4], [32, 64, 96], [1, 2, 3]]
