@@ -234,8 +234,8 @@ class PluginManager:
         found: dict[str, Registered] = {}
         by_name = {implementation.plugin_name: implementation for implementation in self._implementations(hook)}
         # In the order of loading, built-in plugins first: a clash is then always the later one's.
-        sound: list[PluginInfo] = [one for one in self.infos if not one.error and one.name in by_name]
-        for info in sound:
+        usable = [each for each in self.infos if not each.error and each.name in by_name]
+        for info in usable:
             deprecations: list[str] = []
             try:
                 with _kept_apart(deprecations):
