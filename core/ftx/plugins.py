@@ -244,11 +244,10 @@ class PluginManager:
                 raise
             except BaseException as exception:
                 error = f"{hook}: {type(exception).__name__}: {exception}"
-                self.infos[self.infos.index(info)] = replace(info, error=error)
+                self._note(info, error=error)
                 continue
             if deprecations:
-                told = replace(info, deprecations=tuple(dict.fromkeys([*info.deprecations, *deprecations])))
-                self.infos[self.infos.index(info)] = told
+                self._note(info, deprecations=tuple(dict.fromkeys([*info.deprecations, *deprecations])))
             for value in values:
                 name, what = name_of(value), expected.__name__
                 if name in found or name in (taken or {}):
@@ -257,6 +256,9 @@ class PluginManager:
                     found[name] = value
                     self._origins[what, name] = info
         return found
+
+    def _note(self, info: PluginInfo, **facts: Any) -> None:
+        self.infos[self.infos.index(info)] = replace(info, **facts)
 
     def _report_clash(self, what: str, name: str, first: PluginInfo | None, second: PluginInfo) -> None:
         if first and (first.name, first.distribution) == (second.name, second.distribution):
