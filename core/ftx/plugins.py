@@ -235,6 +235,7 @@ class PluginManager:
         by_name = {implementation.plugin_name: implementation for implementation in self._implementations(hook)}
         # In the order of loading, built-in plugins first: a clash is then always the later one's.
         usable = [each for each in self.infos if not each.error and each.name in by_name]
+        info: PluginInfo
         for info in usable:
             deprecations: list[str] = []
             try:
