@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -23,6 +24,8 @@ print("\\n" + " ".join(sorted({{name.partition(".")[0] for name in sys.modules}}
 @pytest.fixture
 def ftx(tmp_path):
     """`ftx(*arguments)`: the command line in a fresh process, in an empty folder."""
+    # The tree under test, where it is not the one that is installed.
+    kept = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
 
     def run(*arguments, **environment):
         return subprocess.run(
@@ -30,7 +33,7 @@ def ftx(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **environment},
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **kept, **environment},
             check=False,
         )
 
