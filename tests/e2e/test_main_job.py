@@ -38,6 +38,12 @@ epochs = 1
 learning_rate = 1e-4
 max_length = 64
 
+[quantize]
+calibration_rows = 32
+choice_rows = 32
+held_out_rows = 60
+sensitivity_rows = 16
+
 [export]
 parity_texts = 16
 golden_texts = 8

@@ -35,7 +35,7 @@ learning_rate = 2e-5
 batch_size = 16
 
 [export]
-formats = ["onnx", "torchscript"]
+formats = ["openvino", "onnx", "torchscript"]
 
 # What the run may lose against the trained model; beyond it, it stops with exit code 3.
 [budget]
