@@ -246,8 +246,7 @@ class PluginManager:
                 self.infos[self.infos.index(info)] = replace(info, error=error)
                 continue
             if deprecations:
-                told = replace(info, deprecations=tuple(dict.fromkeys([*info.deprecations, *deprecations])))
-                self.infos[self.infos.index(info)] = told
+                self._note_deprecations(info, deprecations)
             for value in values:
                 name, what = name_of(value), expected.__name__
                 if name in found or name in (taken or {}):
@@ -256,6 +255,10 @@ class PluginManager:
                     found[name] = value
                     self._origins[what, name] = info
         return found
+
+    def _note_deprecations(self, info: PluginInfo, deprecations: list[str]) -> None:
+        told = dict.fromkeys([*info.deprecations, *deprecations])
+        self.infos[self.infos.index(info)] = replace(info, deprecations=tuple(told))
 
     def _report_clash(self, what: str, name: str, first: PluginInfo | None, second: PluginInfo) -> None:
         if first and (first.name, first.distribution) == (second.name, second.distribution):
