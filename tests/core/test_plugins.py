@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from ftx.errors import FtxError
@@ -113,7 +111,7 @@ def test_a_plugins_command_is_listed_and_runs(install, ftx):
             yield Command(name="greet", summary="Say hello", command="ftx_greet:greet")
         """,
     )
-    assert re.search(r"greet +Say hello", ftx("--help").stdout)
+    assert "greet Say hello" in " ".join(ftx("--help").stdout.split())
     assert ftx("greet").stdout == "hello from a plugin\n"
     assert ftx("--no-plugins", "greet").returncode == 2
 
