@@ -1,0 +1,1 @@
+"""A plugin for ftx: runs, metrics and bundles in MLflow."""
