@@ -50,6 +50,7 @@ golden_texts = 8
 
 [evaluate]
 latency_rows = 20
+invariance_rows = 12
 throughput_rows = 32
 
 [choose]

@@ -41,6 +41,7 @@ parity_texts = 8
 golden_texts = 4
 
 [evaluate]
+invariance_rows = 12
 latency_rows = 20
 throughput_rows = 32
 

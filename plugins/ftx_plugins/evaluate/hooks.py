@@ -17,7 +17,7 @@ class EvaluateConfig(StepConfig):
     latency_rows: int = Field(100, ge=20, description="Texts whose latency is measured, each alone")
     throughput_rows: int = Field(256, ge=32, description="Texts on which the rate in batches is measured")
     invariance_rows: int = Field(
-        128, ge=0, description="Texts that are tried alone, padded and in random batches; 0: none"
+        64, ge=0, description="Texts that are tried alone, padded and in random batches; 0: none"
     )
 
 
