@@ -124,7 +124,9 @@ def write_bundle(folder: Path, classifier: Path, data: Artifact) -> Artifact:
     recipe = load_by_name("ftx_plugins.quantize.recipe:Recipe")(reduce_range=False).to_dict()
     manifest = Manifest("checkpoint", hash_folder(classifier), {"recipe": recipe, "task": TASK})
     model = KINDS["checkpoint"](classifier, manifest)
-    bundle: Artifact = make_with(plugins.steps()["export:bundle"], folder, {"model": model, "data": data}, plugins)
+    inputs = {"model": model, "data": data}
+    formats = ("onnx", "torchscript")
+    bundle: Artifact = make_with(plugins.steps()["export:bundle"], folder, inputs, plugins, formats=formats)
     return bundle
 
 

@@ -14,9 +14,10 @@ from transformers import AutoModelForSequenceClassification
 
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
+from ftx_plugins import distillation
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.data.splits import load_rows
-from ftx_plugins.prune import layers, magnitude, recovery, structured, width
+from ftx_plugins.prune import layers, magnitude, structured, width
 from ftx_plugins.prune.config import LayersConfig, MagnitudeConfig, StructuredConfig, WidthConfig
 
 FAST: dict[str, Any] = {"calibration_rows": 48, "learning_rate": 1e-3}
@@ -82,7 +83,7 @@ def test_a_killed_step_goes_on_from_its_round_and_its_epoch(
     whole = make_context("prune:structured")
     structured.run(config, inputs, whole)
     work = tmp_path / "work"
-    collect, save, calls = structured.collect_statistics, recovery._Distiller.save, []
+    collect, save, calls = structured.collect_statistics, distillation._Distiller.save, []
 
     def dies_in_the_second_round(*args: Any) -> Any:
         calls.append("round")
@@ -90,15 +91,15 @@ def test_a_killed_step_goes_on_from_its_round_and_its_epoch(
             raise KeyboardInterrupt
         return collect(*args)
 
-    def dies_behind_the_first_epoch(self: Any, epochs: int, losses: list[float]) -> None:
-        save(self, epochs, losses)
+    def dies_behind_the_first_epoch(self: Any) -> None:
+        save(self)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(structured, "collect_statistics", dies_in_the_second_round)
     with pytest.raises(KeyboardInterrupt):
         structured.run(config, inputs, make_context("prune:structured", work=work))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(recovery._Distiller, "save", dies_behind_the_first_epoch)
+        patch.setattr(distillation._Distiller, "save", dies_behind_the_first_epoch)
         structured.run(config, inputs, make_context("prune:structured", work=work))
     resumed = make_context("prune:structured", work=work)
     metrics = structured.run(config, inputs, resumed)
@@ -236,7 +237,7 @@ def test_other_labels_than_the_models_are_an_error(
 def test_a_recovery_that_diverges_is_an_error(
     inputs: dict[str, Artifact], make_context: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "distance", lambda reached, *_: reached.logits.sum() * float("nan"))
+    monkeypatch.setattr(distillation, "distance", lambda reached, *_: reached.logits.sum() * float("nan"))
     with pytest.raises(FtxError, match="recovery diverged") as caught:
         width.run(WidthConfig(width=32, **FAST), inputs, make_context())
     assert caught.value.code == 1
