@@ -39,10 +39,14 @@ learning_rate = 1e-4
 max_length = 64
 
 [quantize]
-calibration_rows = 32
-choice_rows = 32
+calibration = "min-max"
+smooth = 0.75
+calibration_rows = 16
+choice_rows = 16
 held_out_rows = 60
-sensitivity_rows = 16
+sensitivity_rows = 4
+flip_rate = 0.2
+accuracy_drop = 0.2
 
 [export]
 parity_texts = 16
