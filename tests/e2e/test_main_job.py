@@ -16,6 +16,7 @@ from ftx.artifacts import open_artifact
 from ftx.plugins import PluginManager
 from ftx.sources import resolve_path
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
+from ftx_serving.contract import Contract
 from ftx_serving.predictor import Predictor, ranked
 
 pytestmark = pytest.mark.xdist_group("main-job")
@@ -74,7 +75,7 @@ STEPS = [
     "choose:fastest",
     "evaluate:test",
 ]
-VARIANTS = ("onnx-fp32", "onnx-int8", "torchscript-fp32", "torchscript-int8")
+VARIANTS = ("onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-int8", "torchscript-fp32", "torchscript-int8")
 LABELS = ["negative", "neutral", "positive"]
 
 
@@ -174,9 +175,10 @@ def test_predict_answers_the_golden_examples_as_the_bundle_says(project, bundle,
     assert len(golden) == 8
     ran = project.ftx("predict", "latest", *(row["text"] for row in golden), "--variant", variant, "--json")
     assert ran.code == 0, ran.err
-    labels = open_artifact(bundle).meta["labels"]
+    contract = Contract.from_meta(open_artifact(bundle).meta)
+    temperature = next(one.temperature for one in contract.variants if one.name == variant)
     for row, scores in zip(golden, ran.json, strict=True):
-        expected = ranked(np.asarray(row["logits"][variant]), labels)
+        expected = ranked(np.asarray(row["logits"][variant]), contract.labels, temperature=temperature)
         assert scores[0]["label"] == expected[0]["label"]
         assert sorted(score["label"] for score in scores) == LABELS
         assert sum(score["score"] for score in scores) == pytest.approx(1)
