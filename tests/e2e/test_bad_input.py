@@ -114,6 +114,7 @@ def test_weights_in_pickle_are_refused_and_how_to_convert_them_is_said(make_proj
     assert_refused(make_project(model=copied).ftx("run", "train"), "pickle", "save_pretrained")
 
 
+@pytest.mark.slow
 def test_labels_that_do_not_fit_the_head_are_refused_until_a_new_head_is_asked_for(make_project, tiny_classifier):
     project = make_project(rows=[*GOOD, *BAD], model=tiny_classifier)
     assert_refused(project.ftx("run", "train"), "not those of the model's head", "train.new_head = true")
@@ -192,6 +193,7 @@ def small_disk(make_project):
     subprocess.run(["umount", str(store)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_one_clear_error_and_the_run_goes_on_once_there_is_room(small_disk):
     filler = small_disk.root / ".ftx" / "filler"
     process = small_disk.start("run", "train", "--json")
@@ -210,7 +212,7 @@ def test_too_little_disk_is_told_before_anything_runs(small_disk):
     assert_refused(small_disk.ftx("run", "train", "quantize", "export"), "may need", "ftx cache gc")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_how_to_go_on_and_does(make_project, number):
     project = make_project()
     process = project.start("run", "train", "--set", "train.epochs=40")
@@ -226,6 +228,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(make_project, number):
     assert again.json["steps"][0]["cached"]
 
 
+@pytest.mark.slow
 def test_a_corrupt_artifact_is_warned_about_and_made_again(make_project):
     project = make_project(rows=[*GOOD, *BAD])
     first = project.ftx("run", "data", "--json").json

@@ -48,6 +48,7 @@ def test_quantize_behind_export_gives_the_same_int8_as_before_it(job, texts):
     assert predictions(project, ran.json, texts, "onnx-int8") == predictions(project, first, texts, "onnx-int8")
 
 
+@pytest.mark.slow
 def test_one_format_after_the_other_extends_one_bundle(job, texts):
     project, first = job
     ran = project.ftx("run", "train", "quantize", "export:onnx", "export:torchscript", "--json")

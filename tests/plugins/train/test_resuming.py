@@ -77,7 +77,12 @@ def train(tmp_path, tiny_encoder, data):
 
 
 @pytest.mark.parametrize(
-    "moment", ["after the first save", "within the second epoch", "before the second save is whole"]
+    "moment",
+    [
+        pytest.param("after the first save", marks=pytest.mark.slow),
+        "within the second epoch",
+        pytest.param("before the second save is whole", marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_training_ends_with_the_weights_of_an_undisturbed_one(
     train, moment, tmp_path, make_context, as_artifact, tiny_encoder, data
