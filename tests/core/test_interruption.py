@@ -5,11 +5,19 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import time
 
 import pytest
 
 from ftx.cli.interruption import Interruption
 from ftx.events import Events
+
+
+def wait() -> None:
+    """Until the handler raises: it runs between two steps of the interpreter, once the system has told of the signal."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        pass
 
 
 class Swallows:
@@ -20,8 +28,7 @@ class Swallows:
 
     def __del__(self) -> None:
         os.kill(os.getpid(), self.number)
-        for _ in range(1000):  # the handler runs between two steps of the interpreter
-            pass
+        wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -44,6 +51,5 @@ def test_a_signal_interrupts_and_the_handlers_before_are_put_back(number: int) -
     before = signal.getsignal(number)
     with Interruption(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
-        for _ in range(1000):
-            pass
+        wait()
     assert signal.getsignal(number) is before
