@@ -14,7 +14,7 @@ from ftx.events import Events
 
 
 def wait() -> None:
-    """Until the handler raises: it runs between two steps of the interpreter, once the system has told of the signal."""
+    """Until the handler raises: it runs between two steps of the interpreter, once the signal has come."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         pass
