@@ -104,5 +104,7 @@ def fresh_environment(folder):
     venv.create(folder, with_pip=True)
     [site] = folder.glob("lib/python*/site-packages")
     own = [path for path in sys.path if path.endswith("site-packages")]
-    (site / "packages_of_the_tests.pth").write_text("\n".join(own), encoding="utf-8")
+    # By `addsitedir`, which reads their own .pth files too: this package may be installed as editable.
+    lines = [f"import site; site.addsitedir({path!r})\n" for path in own]
+    (site / "packages_of_the_tests.pth").write_text("".join(lines), encoding="utf-8")
     return [str(folder / "bin" / "python")]

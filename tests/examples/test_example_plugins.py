@@ -64,7 +64,9 @@ def test_each_example_installed_by_pip_passes_its_tests_and_is_listed(name, tmp_
     python = str(folder / "bin" / "python")
     [site] = folder.glob("lib/python*/site-packages")
     own = [path for path in sys.path if path.endswith("site-packages")]
-    (site / "packages_of_the_tests.pth").write_text("\n".join(own), encoding="utf-8")
+    # By `addsitedir`, which reads their own .pth files too: this package may be installed as editable.
+    lines = [f"import site; site.addsitedir({path!r})\n" for path in own]
+    (site / "packages_of_the_tests.pth").write_text("".join(lines), encoding="utf-8")
     project = tomllib.loads((EXAMPLES / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = [each for each in project["dependencies"] if find_spec(module_of(each)) is None]
     for arguments in (needed, ["--no-deps", "--editable", str(EXAMPLES / name)]):
