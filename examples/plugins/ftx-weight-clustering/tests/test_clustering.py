@@ -92,4 +92,4 @@ def test_it_runs_between_train_and_quantize(make_project):
     ran = project.ftx("run", "train", "cluster", "quantize", "--set", "cluster.clusters=32", "--json")
     assert ran.code == 0, ran.err
     steps = [step["step"] for step in ran.json["steps"] if not step["step"].startswith("evaluate")]
-    assert steps == ["data:clean", "train:finetune", "cluster:kmeans", "quantize:dynamic"]
+    assert steps == ["data:clean", "train:finetune", "cluster:kmeans", "quantize:auto"]
