@@ -8,7 +8,8 @@ from typing import Any
 
 from ftx.artifacts import Artifact, Bundle, Checkpoint, Evaluation
 from ftx.errors import FtxError
-from ftx.runs import find_artifact, list_runs
+from ftx.runs import find_artifact, find_run
+from ftx.scoreboard import model_name
 from ftx.store import Store
 
 SPLITS = ("test", "validation")
@@ -53,7 +54,7 @@ def find_pair(
 
 def _evaluations(reference: str, store: Store) -> Mapping[str, list[Evaluation]]:
     """Split -> evaluations of what is referred to, the newest first."""
-    run = next((found for found in list_runs(store) if found.id == reference), None)
+    run = find_run(reference, store)
     if run is not None and run.artifact is None:
         raise FtxError(f"the run {reference} made no model", "see what it did: ftx show " + reference)
     subject = store.open(run.artifact["digest"]) if run and run.artifact else find_artifact(reference, store)
@@ -80,7 +81,7 @@ def _of_model(model: Artifact, store: Store) -> Iterator[Evaluation]:
 
 def _choose(reference: str, evaluation: Evaluation, variant: str | None) -> LookedAt:
     models = evaluation.manifest.metrics["models"]
-    names = [model.get("step") or model["variant"] or "torch" for model in models]
+    names = [model_name(model) for model in models]
     own = [name for name in names if name != "reference"] or names
     if variant is not None and variant not in names:
         raise FtxError(

@@ -68,6 +68,11 @@ def list_runs(store: Store) -> Iterator[RunRecord]:
         yield record
 
 
+def find_run(identity: str, store: Store) -> RunRecord | None:
+    """The run with this ID; None where there is none."""
+    return next((run for run in list_runs(store) if run.id == identity), None)
+
+
 def find_artifact(reference: str, store: Store) -> Artifact:
     """What a REF names: a folder, `latest`, `latest:STAGE[:METHOD]`, or the beginning of a digest."""
     folder = Path(reference).expanduser()

@@ -64,6 +64,11 @@ _ADVICE = {
 }
 
 
+def model_name(model: Mapping[str, Any]) -> str:
+    """What an evaluation calls one of its `models`: its variant, `torch` for a checkpoint, or `reference`."""
+    return str(model.get("step") or model["variant"] or "torch")
+
+
 def rows_of(step: str, metrics: Mapping[str, Any]) -> list[Row]:
     """The rows in an evaluation's metrics: `{"split", "rows", "models": [{"variant", "accuracy", …}]}`."""
     names = Row.__dataclass_fields__.keys() - {"step", "split", "rows"}
@@ -139,7 +144,7 @@ def breaches_of(row: Row, reference: Row | None, budget: BudgetTable) -> list[Br
     found = [
         Breach(row, name, limit, actual)
         for name, limit in budget.limits().items()
-        if name != "batch_invariant" and (actual := measured.get(name)) is not None and actual > limit + 1e-9
+        if (actual := measured.get(name)) is not None and actual > limit + 1e-9
     ]
     if budget.batch_invariant and row.batch_invariant is False:
         found.append(Breach(row, "batch_invariant", 0.0, row.batch_flip_rate or 0.0))

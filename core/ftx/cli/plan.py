@@ -88,10 +88,9 @@ def _settings(planned: PlannedStep) -> Mapping[str, Any]:
 
 def _print(plan: Plan, states: list[str]) -> None:
     console = Console(highlight=False)
-    limits = {name: limit for name, limit in plan.budget.model_dump().items() if limit is not None}
     budget = ", ".join(
         f"{name} {str(limit).lower() if isinstance(limit, bool) else format(limit, 'g')}"
-        for name, limit in limits.items()
+        for name, limit in plan.budget.limits().items()
     )
     console.print(
         escape(f"model {plan.model.name}, seed {plan.seed}, device {plan.device}, store {plan.store}"), soft_wrap=True

@@ -16,7 +16,7 @@ from ftx.cli.completing import complete_reference_or_run
 from ftx.cli.options import config_option, json_option, open_store, print_json, read_config
 from ftx.cli.show_evaluation import read_flips, show_evaluation
 from ftx.console import print_scoreboard
-from ftx.runs import RunRecord, find_artifact, list_runs
+from ftx.runs import RunRecord, find_artifact, find_run
 from ftx.scoreboard import Row
 from ftx.store import Store
 
@@ -33,7 +33,7 @@ def show(reference: str, config_path: Path | None, as_json: bool, flips: int) ->
     what batches do, and the rows whose label changed, the largest changes first.
     """
     store = open_store(read_config(config_path))
-    record = next((found for found in list_runs(store) if found.id == reference), None)
+    record = find_run(reference, store)
     if record is not None:
         _show_run(record, as_json)
         return

@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ftx.artifacts import Evaluation
+from ftx.console import FULL_WIDTH
+from ftx.scoreboard import model_name
 
-FULL_WIDTH = 140
-"""Characters that a table may take where there is no terminal."""
 WORST = 5
 """How many slices of each kind are shown."""
 NUMBERS = {"row": int, "margin_before": float, "margin_after": float}
@@ -146,7 +146,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _name(model: Mapping[str, Any]) -> str:
-    return escape(model.get("step") or model["variant"] or "torch")
+    return escape(model_name(model))
 
 
 def _with_interval(value: float, ends: Sequence[float] | None) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ftx import Artifact, Context
+from ftx.scoreboard import model_name
 from ftx_plugins.evaluate.bootstrap import CONFIDENCE, RESAMPLES, Resampling
 from ftx_plugins.evaluate.candidates import Candidate, candidates_of
 from ftx_plugins.evaluate.describe import Reference, describe, describe_slices
@@ -75,7 +76,7 @@ def _evaluate(split: str, config: EvaluateConfig, inputs: Mapping[str, Artifact]
         "models": models,
     }
     # A checkpoint beside the reference is in torch too: the two must not share a name.
-    names = [model.get("step") or model["variant"] or "torch" for model in models]
+    names = [model_name(model) for model in models]
     _write(context.out, document, dict(zip(names, subjects, strict=True)), expected, rows)
     return document
 
