@@ -24,7 +24,7 @@ from ftx import Artifact, Context, FtxError
 from ftx.errors import ExitCode
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_split
-from ftx_plugins.train.precision import processor_has_bf16
+from ftx_plugins.train.precision import has_bf16
 from ftx_plugins.train.sampling import EpochOrder
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 
@@ -132,15 +132,9 @@ class _Distiller:
         self.folder = context.work / course.name
         self.place = _Place()
         self.saved = time.monotonic()
-        has_bf16 = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if context.device == "cuda"
-            else processor_has_bf16()
-        )
-        has_bf16 = has_bf16 and not course.full_precision
-        self.precision = "bf16" if has_bf16 else "fp32"
+        self.precision = "bf16" if has_bf16(context.device) and not course.full_precision else "fp32"
         tokenizer = student.tokenizer
-        multiple = 8 if has_bf16 else 1
+        multiple = 8 if self.precision == "bf16" else 1
         self.collate = Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, student.max_length)
         self.order = EpochOrder(rows.lengths, course.batch_size, context.seed, group_by_length=True)
         self.steps = math.ceil(len(rows) / course.batch_size)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import AutoTokenizer, set_seed
 
 from ftx import Artifact, Context, FtxError
@@ -29,12 +26,13 @@ from ftx_plugins.checkpoint import (
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
-from ftx_plugins.train.freeze import encoder_layers, unfreeze_last
-from ftx_plugins.train.frozen import FrozenPart, NotReusable
+from ftx_plugins.train.freeze import unfreeze_last
+from ftx_plugins.train.frozen import reuse_frozen
 from ftx_plugins.train.head import Head, load_classifier
-from ftx_plugins.train.losses import Objective, objective_of
-from ftx_plugins.train.precision import processor_has_bf16, resolve_precision
-from ftx_plugins.train.report import history, validation_figures
+from ftx_plugins.train.job import Job
+from ftx_plugins.train.losses import objective_of
+from ftx_plugins.train.precision import has_bf16, resolve_precision
+from ftx_plugins.train.report import Figures, history, validation_figures
 from ftx_plugins.train.soup import Soup, figures_of, make_soup
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 from ftx_plugins.train.trainer import Training, train
@@ -43,22 +41,6 @@ GAP_ROWS = 2000
 """Training rows, at most, on which the best epoch is measured to tell over-fitting."""
 GAP_WARNING = 0.1
 USUAL_LEARNING_RATES = (1e-6, 1e-3)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every seed trains on."""
-
-    source: Path
-    head: Head
-    max_length: int
-    rows: TokenizedSplit
-    validation: TokenizedSplit
-    collator: Collator
-    objective: Objective
-    precision: Precision
-    config: TrainConfig
-    context: Context
 
 
 def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
@@ -79,7 +61,8 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
             model, _ = _fresh_model(job.source, job.head.labels, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
-    best, soup = _combine(job, trainings)
+    figures = {seed: validation_figures(training.log, training.best_step) for seed, training in trainings.items()}
+    best, soup = _combine(job, trainings, figures)
     with quiet_transformers():
         save_checkpoint(best, context.out)
     best.model.to(context.device)
@@ -106,13 +89,13 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         "truncated_rows": job.rows.truncated,
         "seconds_training": round(time.monotonic() - started, 2),
         "history": epochs,
-        **(_about_seeds(trainings, soup, config) if config.seeds else {}),
+        **(_about_seeds(figures, soup, config) if config.seeds else {}),
     }
 
 
 def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context) -> tuple[Job, Any]:
     """The job, and the model of the first seed: it is loaded before the rows are tokenized, which takes longer."""
-    precision = _choose_precision(config, context)
+    precision = resolve_precision(config.mixed_precision, context.device, has_bf16(context.device))
     names = tuple(data.meta["labels"])
     model, head = _fresh_model(source, names, config, context)
     if config.unfreeze_last is not None:
@@ -144,28 +127,15 @@ def _fresh_model(source: Path, names: Sequence[str], config: TrainConfig, contex
 
 
 def _train_seed(job: Job, model: Any, seed: int) -> Training:
-    config, context = job.config, job.context
-    reused = _reuse_frozen(model, job.rows, job.validation, job.collator, config, job.precision, context)
-    return train(
-        model,
-        job.rows,
-        job.validation,
-        job.collator,
-        job.head.labels,
-        job.objective,
-        reused,
-        config,
-        job.precision,
-        context,
-        seed=seed,
-        folder=context.work / (f"trainer-{seed}" if config.seeds else "trainer"),
-    )
+    folder = job.context.work / (f"trainer-{seed}" if job.config.seeds else "trainer")
+    return train(job, model, reuse_frozen(job, model), seed=seed, folder=folder)
 
 
-def _combine(job: Job, trainings: Mapping[int, Training]) -> tuple[LoadedCheckpoint, Soup]:
+def _combine(
+    job: Job, trainings: Mapping[int, Training], figures: Mapping[int, Figures]
+) -> tuple[LoadedCheckpoint, Soup]:
     """The best epoch of the only seed, or what `train.combine` makes of the seeds'. It is read back, and so shown to
     load."""
-    figures = {seed: validation_figures(training.log, training.best_step) for seed, training in trainings.items()}
     config, context = job.config, job.context
     with quiet_transformers():
         models = {
@@ -184,7 +154,7 @@ def _combine(job: Job, trainings: Mapping[int, Training]) -> tuple[LoadedCheckpo
         seed: {name: value.cpu().clone() for name, value in one.state_dict().items()} for seed, one in models.items()
     }
 
-    def evaluate(one: Any) -> dict[str, Any]:
+    def evaluate(one: Any) -> Figures:
         return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
 
     soup = make_soup(model, weights, figures, config.combine, config.metric, evaluate)
@@ -192,14 +162,9 @@ def _combine(job: Job, trainings: Mapping[int, Training]) -> tuple[LoadedCheckpo
     return best, soup
 
 
-def _about_seeds(trainings: Mapping[int, Training], soup: Soup, config: TrainConfig) -> dict[str, Any]:
+def _about_seeds(figures: Mapping[int, Figures], soup: Soup, config: TrainConfig) -> dict[str, Any]:
     by_seed = {
-        str(seed): {
-            name: value
-            for name, value in validation_figures(training.log, training.best_step).items()
-            if name != "per_class"
-        }
-        for seed, training in trainings.items()
+        str(seed): {name: value for name, value in own.items() if name != "per_class"} for seed, own in figures.items()
     }
     return {"seeds": by_seed, "combined": list(soup.seeds), "combine": config.combine}
 
@@ -210,14 +175,6 @@ def _warn_about_learning_rate(config: TrainConfig, context: Context) -> None:
         context.warn(
             f"train.learning_rate = {config.learning_rate:g} is outside {low:g} to {high:g}, where fine-tuning works"
         )
-
-
-def _choose_precision(config: TrainConfig, context: Context) -> Precision:
-    if context.device == "cuda":
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bf16 = processor_has_bf16()
-    return resolve_precision(config.mixed_precision, context.device, has_bf16)
 
 
 def _load_tokenizer(source: Path, context: Context) -> Any:
@@ -261,50 +218,6 @@ def _collator(source: Path, max_length: int, precision: Precision, context: Cont
         raise FtxError(f"the tokenizer of {source} has no padding token", "give it one, and save it in the folder")
     multiple = 1 if precision == "fp32" else 8  # the widths that 16-bit matrix units take whole
     return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
-
-
-def _reuse_frozen(
-    model: Any,
-    rows: TokenizedSplit,
-    validation: TokenizedSplit,
-    collator: Collator,
-    config: TrainConfig,
-    precision: Precision,
-    context: Context,
-) -> FrozenPart | None:
-    """Compute what the frozen layers give, and have them skipped; None where that cannot or need not be."""
-    if config.unfreeze_last is None or not config.reuse_frozen or config.epochs == 1:
-        return None
-    layers = encoder_layers(model)
-    below = layers[: len(layers) - config.unfreeze_last]
-    if not below:
-        return None
-    part = FrozenPart(below)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.bfloat16)
-    model.to(context.device)
-    try:
-        if collator.pad_left:
-            raise NotReusable("it pads on the left, where a token's position depends on its batch")
-        for name, split in (("train", rows), ("validation", validation)):
-            part.compute(
-                model,
-                split,
-                collator,
-                context.work / "frozen" / name,
-                batch_size=config.eval_batch_size,
-                autocast=lambda: torch.autocast(context.device, dtype, enabled=precision != "fp32"),
-                progress=partial(_report_frozen, context, f"{name} rows through the frozen layers"),
-            )
-    except NotReusable as reason:
-        rows.hidden = validation.hidden = None
-        context.log(f"the frozen layers are computed in every epoch: {reason}")
-        return None
-    part.skip()
-    return part
-
-
-def _report_frozen(context: Context, unit: str, done: int, total: int) -> None:
-    context.progress(done, total, unit)
 
 
 def _gap(

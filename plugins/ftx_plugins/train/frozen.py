@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ftx import Context
 from ftx_plugins.checkpoint import batches_of_like_length
+from ftx_plugins.train.freeze import encoder_layers
+from ftx_plugins.train.job import Job
 from ftx_plugins.train.tokens import Collator, TokenizedSplit
 
 SECONDS_BETWEEN_MARKS = 20.0
@@ -32,6 +36,43 @@ FREE_SHARE = 0.5
 
 class NotReusable(Exception):
     """Why the frozen layers' outputs of this model cannot be kept."""
+
+
+def reuse_frozen(job: Job, model: Any) -> FrozenPart | None:
+    """Compute what the frozen layers give, and have them skipped; None where that cannot or need not be."""
+    config, context = job.config, job.context
+    if config.unfreeze_last is None or not config.reuse_frozen or config.epochs == 1:
+        return None
+    layers = encoder_layers(model)
+    below = layers[: len(layers) - config.unfreeze_last]
+    if not below:
+        return None
+    part = FrozenPart(below)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(job.precision, torch.bfloat16)
+    model.to(context.device)
+    try:
+        if job.collator.pad_left:
+            raise NotReusable("it pads on the left, where a token's position depends on its batch")
+        for name, split in (("train", job.rows), ("validation", job.validation)):
+            part.compute(
+                model,
+                split,
+                job.collator,
+                context.work / "frozen" / name,
+                batch_size=config.eval_batch_size,
+                autocast=lambda: torch.autocast(context.device, dtype, enabled=job.precision != "fp32"),
+                progress=partial(_report, context, f"{name} rows through the frozen layers"),
+            )
+    except NotReusable as reason:
+        job.rows.hidden = job.validation.hidden = None
+        context.log(f"the frozen layers are computed in every epoch: {reason}")
+        return None
+    part.skip()
+    return part
+
+
+def _report(context: Context, unit: str, done: int, total: int) -> None:
+    context.progress(done, total, unit)
 
 
 class FrozenPart:

@@ -16,6 +16,15 @@ def processor_has_bf16() -> bool:
     return not BF16_FLAGS.isdisjoint(flags_of(processor()))
 
 
+def has_bf16(device: str) -> bool:
+    """Whether `device` (`cpu` or `cuda`) computes in bf16 by itself."""
+    if device != "cuda":
+        return processor_has_bf16()
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 def resolve_precision(wanted: Literal["auto", "bf16", "fp16", "fp32"], device: str, has_bf16: bool) -> Precision:
     """The format to train in on `device` (`cpu` or `cuda`); `FtxError` where the device lacks the one asked for."""
     if wanted == "auto":

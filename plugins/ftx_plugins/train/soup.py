@@ -16,11 +16,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ftx_plugins.checkpoint import batches_of_like_length
-from ftx_plugins.metrics import classification
+from ftx_plugins.train.report import Figures, compute_figures
 from ftx_plugins.train.tokens import Collator, TokenizedSplit
 
 Weights = Mapping[str, torch.Tensor]
-Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,5 @@ def figures_of(model: Any, rows: TokenizedSplit, collator: Collator, labels: Seq
         inputs.pop("labels")
         with torch.inference_mode():
             logits[batch] = model(**{name: values.to(device) for name, values in inputs.items()}).logits.float().cpu()
-    return {
-        "accuracy": classification.accuracy(rows.labels, logits, labels),
-        "f1_macro": classification.f1_macro(rows.labels, logits, labels),
-        "f1_micro": classification.f1_micro(rows.labels, logits, labels),
-        "loss": float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.labels))),
-        "per_class": classification.per_class(rows.labels, logits, labels),
-    }
+    loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.labels)))
+    return {**compute_figures(rows.labels, logits, labels), "loss": loss}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from transformers import (
     EarlyStoppingCallback,
-    EvalPrediction,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -30,16 +29,16 @@ from transformers import (
 from ftx import Context, FtxError
 from ftx.errors import ExitCode
 from ftx_plugins.checkpoint import quiet_transformers
-from ftx_plugins.metrics import classification
 from ftx_plugins.train import saves
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.freeze import encoder_layers
 from ftx_plugins.train.frozen import FrozenPart
 from ftx_plugins.train.head import is_head_parameter
-from ftx_plugins.train.losses import Objective, RunningLoss
-from ftx_plugins.train.report import history
+from ftx_plugins.train.job import Job
+from ftx_plugins.train.losses import RunningLoss
+from ftx_plugins.train.report import compute_figures, history
 from ftx_plugins.train.sampling import EpochOrder, LongestFirst
-from ftx_plugins.train.tokens import Collator, TokenizedSplit
+from ftx_plugins.train.tokens import TokenizedSplit
 
 SECONDS_BETWEEN_REPORTS = 0.2
 OPTIMIZERS = {"adamw": TrainingArguments.default_optim, "adafactor": "adafactor"}
@@ -58,46 +57,34 @@ class Training:
     stopped_early: bool
 
 
-def train(
-    model: Any,
-    rows: TokenizedSplit,
-    validation: TokenizedSplit,
-    collator: Collator,
-    labels: Sequence[str],
-    objective: Objective,
-    frozen: FrozenPart | None,
-    config: TrainConfig,
-    precision: Precision,
-    context: Context,
-    *,
-    seed: int,
-    folder: Path,
-) -> Training:
+def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder: Path) -> Training:
     """Train `model` in place, or go on from the last complete save in `folder`. `seed` gives order and dropout.
 
-    `frozen` is given where `rows` and `validation` hold what the frozen layers give; those are skipped.
-
-    Raises `FtxError` where the validation loss is no longer a number.
+    `frozen` is given where the job's rows hold what the frozen layers give; those are skipped. Raises `FtxError` where
+    the validation loss is no longer a number.
     """
+    config, context = job.config, job.context
     folder.mkdir(exist_ok=True)
     with quiet_transformers(), warnings.catch_warnings():
         # What torch and accelerate warn about here is of their own making, and a terminal belongs to the progress.
         warnings.simplefilter("ignore")
-        loss = RunningLoss(objective)
+        loss = RunningLoss(job.objective)
         trainer = FineTuner(
             model=model,
-            args=_arguments(config, precision, folder, seed, context),
-            data_collator=collator,
-            train_dataset=rows,
-            eval_dataset=validation,
+            args=_arguments(config, job.precision, folder, seed, context),
+            data_collator=job.collator,
+            train_dataset=job.rows,
+            eval_dataset=job.validation,
             compute_loss_func=loss,
-            compute_metrics=lambda prediction: _figures(prediction, labels),
+            compute_metrics=lambda prediction: compute_figures(
+                prediction.label_ids, prediction.predictions, job.head.labels
+            ),
             callbacks=_callbacks(config, loss, context),
         )
         trainer.settings = config
         trainer.frozen = frozen
         trainer.remove_callback(PrinterCallback)
-        steps = math.ceil(math.ceil(len(rows) / config.batch_size) / config.gradient_accumulation)
+        steps = math.ceil(math.ceil(len(job.rows) / config.batch_size) / config.gradient_accumulation)
         last = saves.last_complete(folder)
         if last is None:
             trainer.train()
@@ -283,16 +270,6 @@ def _callbacks(config: TrainConfig, loss: RunningLoss, context: Context) -> list
     if config.save_minutes:
         callbacks.append(TimedSaves(config.save_minutes * 60))
     return callbacks
-
-
-def _figures(prediction: EvalPrediction, labels: Sequence[str]) -> dict[str, Any]:
-    compute: dict[str, Callable[..., Any]] = {
-        "accuracy": classification.accuracy,
-        "f1_macro": classification.f1_macro,
-        "f1_micro": classification.f1_micro,
-        "per_class": classification.per_class,
-    }
-    return {name: figure(prediction.label_ids, prediction.predictions, labels) for name, figure in compute.items()}
 
 
 def _is_finished(save: saves.Save, config: TrainConfig, steps_per_epoch: int) -> bool:
