@@ -24,6 +24,7 @@ from ftx import Artifact, Context, FtxError
 from ftx.errors import ExitCode
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_split
+from ftx_plugins.labels import label_places
 from ftx_plugins.train.precision import has_bf16
 from ftx_plugins.train.sampling import EpochOrder
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
@@ -34,6 +35,8 @@ WEIGHT_DECAY = 0.01
 MAX_GRAD_NORM = 1.0
 SECONDS_BETWEEN_REPORTS = 0.2
 SECONDS_BETWEEN_SAVES = 60.0
+OTHER_LABELS = "use data with the model's labels, or train on this data first: ftx run train prune"
+"""What to do where the data has other labels than the model."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,6 @@ def distill(
     student.model.eval()
     losses = trainer.place.losses
     return {"rows": len(rows), "epochs": course.epochs, "losses": losses, "precision": trainer.precision}
-
-
-def label_ids(names: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """For each of the data's label `names` its place in the model's head; `FtxError` unless the sets are equal."""
-    if set(names) != set(labels):
-        raise FtxError(
-            f"the model's labels ({', '.join(labels)}) are not the data's ({', '.join(names)})",
-            "use data with the model's labels, or train on this data first: ftx run train prune",
-        )
-    return np.asarray([list(labels).index(name) for name in names])
 
 
 def distance(
@@ -243,6 +236,6 @@ def _tokenize(student: LoadedCheckpoint, data: Artifact, course: Course, context
         student.tokenizer,
         context.work / "tokens",
         max_length=student.max_length,
-        label_ids=label_ids(data.meta["labels"], student.labels),
+        label_ids=label_places(data.meta["labels"], student.labels, OTHER_LABELS),
         progress=lambda done, total: context.progress(done, total, "rows tokenized"),
     )

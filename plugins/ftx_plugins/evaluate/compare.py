@@ -12,7 +12,7 @@ from ftx.looked_at import LookedAt
 from ftx_plugins.evaluate.bootstrap import CONFIDENCE, RESAMPLES, Resampling, interval
 from ftx_plugins.evaluate.significance import compare_accuracy
 from ftx_plugins.metrics.classification import f1_macro_from_counts
-from ftx_plugins.metrics.counts import ClassCounts, one_hot
+from ftx_plugins.metrics.counts import ClassCounts, count_features
 
 
 def compare(a: LookedAt, b: LookedAt) -> dict[str, Any]:
@@ -65,14 +65,11 @@ def _shared(a: LookedAt, b: LookedAt) -> tuple[np.ndarray, tuple[np.ndarray, np.
 
 def _f1(labels: np.ndarray, predicted: tuple[np.ndarray, np.ndarray], resampling: Resampling) -> dict[str, Any]:
     classes = int(max(labels.max(), *(each.max() for each in predicted))) + 1
-    actual = one_hot(labels, classes)
     values, resampled = [], []
     for each in predicted:
-        chosen = one_hot(each, classes)
-        features = np.concatenate([actual * chosen, chosen, actual], axis=1)
-        whole = ClassCounts(*np.split(features.sum(axis=0, dtype=float)[None], 3, axis=1))
+        features = count_features(labels, each, classes)
+        whole = ClassCounts.of(features.sum(axis=0, dtype=float)[None])
         values.append(float(f1_macro_from_counts(whole, ())[0]))
-        counts = ClassCounts(*np.split(resampling.sums(features), 3, axis=1))
-        resampled.append(f1_macro_from_counts(counts, ()))
+        resampled.append(f1_macro_from_counts(ClassCounts.of(resampling.sums(features)), ()))
     difference = values[1] - values[0]
     return {"a": values[0], "b": values[1], "difference": difference, "interval": interval(resampled[1] - resampled[0])}

@@ -24,12 +24,14 @@ from ftx_plugins.evaluate.describe import Reference, describe, describe_slices
 from ftx_plugins.evaluate.flips import find_flips, write_flips
 from ftx_plugins.evaluate.hooks import EvaluateConfig
 from ftx_plugins.evaluate.invariance import Invariance, measure_invariance
-from ftx_plugins.evaluate.rows import Rows, label_order, read_rows
+from ftx_plugins.evaluate.rows import Rows, read_rows
 from ftx_plugins.evaluate.slices import class_slices, length_slices
 from ftx_plugins.evaluate.timing import Timing, time_candidates
+from ftx_plugins.labels import label_places
 
 CHUNK = 256
 """Rows between two reports of progress."""
+OTHER_LABELS = "evaluate on data with the model's labels, or train on this data: ftx run train"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _logits(candidate: Candidate, rows: Rows, config: EvaluateConfig, context: C
         chunk = slice(start, start + CHUNK)
         parts.append(candidate.model.logits(rows.texts[chunk], rows.pairs[chunk] if rows.pairs else None, batch_size))
         context.progress(min(start + CHUNK, len(rows.texts)), len(rows.texts), "rows", model=candidate.name)
-    return np.concatenate(parts)[:, label_order(candidate.labels, rows.names)]
+    return np.concatenate(parts)[:, label_places(rows.names, candidate.labels, OTHER_LABELS)]
 
 
 def _time(candidates: Sequence[Candidate], rows: Rows, config: EvaluateConfig, context: Context) -> list[Timing]:

@@ -13,7 +13,7 @@ from ftx import Context, Metric
 from ftx.step import load_by_name
 from ftx_plugins.evaluate.bootstrap import Resampling, interval, map_leaves
 from ftx_plugins.evaluate.rows import Rows
-from ftx_plugins.metrics.counts import ClassCounts, one_hot
+from ftx_plugins.metrics.counts import ClassCounts, count_features
 
 FEWER_RESAMPLES = 200
 """For a metric that has to be called on each resample."""
@@ -45,7 +45,7 @@ class Quality:
 
 def measure(rows: Rows, logits: np.ndarray, resampling: Resampling, context: Context) -> Quality:
     """Every metric of the task on `logits`, of shape (rows, classes) in the data set's order of labels."""
-    counts = _resampled_counts(rows, logits, resampling)
+    counts = ClassCounts.of(resampling.sums(count_features(rows.labels, logits.argmax(axis=1), len(rows.names))))
     quality = Quality()
     for name, metric in context.plugins.metrics(context.model.task).items():
         try:
@@ -74,13 +74,6 @@ def measure(rows: Rows, logits: np.ndarray, resampling: Resampling, context: Con
 
 def _difference(values: np.ndarray, reference: np.ndarray, value: float, expected: float) -> dict[str, Any]:
     return {"difference": value - expected, "interval": interval(values - reference)}
-
-
-def _resampled_counts(rows: Rows, logits: np.ndarray, resampling: Resampling) -> ClassCounts:
-    classes = len(rows.names)
-    actual, predicted = one_hot(rows.labels, classes), one_hot(logits.argmax(axis=1), classes)
-    sums = resampling.sums(np.concatenate([actual * predicted, predicted, actual], axis=1))
-    return ClassCounts(*np.split(sums, 3, axis=1))
 
 
 def _resample_by_calls(

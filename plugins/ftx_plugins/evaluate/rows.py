@@ -44,13 +44,3 @@ def read_rows(split: str, data: Artifact, max_rows: int, seed: int) -> Rows:
         found.labels[order],
         found.rows[order],
     )
-
-
-def label_order(labels: Sequence[str], names: Sequence[str]) -> list[int]:
-    """For each of the data set's labels (`names`) its place in the model's head (`labels`)."""
-    if set(labels) != set(names):
-        raise FtxError(
-            f"the model's labels ({', '.join(labels)}) are not the data's ({', '.join(names)})",
-            "evaluate on data with the model's labels, or train on this data: ftx run train",
-        )
-    return [list(labels).index(name) for name in names]

@@ -18,10 +18,21 @@ class ClassCounts:
     actual: np.ndarray
     """Rows with that label."""
 
+    @classmethod
+    def of(cls, sums: np.ndarray) -> ClassCounts:
+        """From sums of `count_features` over rows, shape (resamples, 3 · classes)."""
+        return cls(*np.split(sums, 3, axis=1))
+
     @property
     def rows(self) -> np.ndarray:
         """Rows of each resample, shape (resamples,)."""
         return np.asarray(self.actual.sum(axis=1))
+
+
+def count_features(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """What each row adds to the counts of `ClassCounts`, float32 of shape (rows, 3 · classes)."""
+    actual, chosen = one_hot(labels, classes), one_hot(predicted, classes)
+    return np.concatenate([actual * chosen, chosen, actual], axis=1)
 
 
 def one_hot(places: np.ndarray, classes: int) -> np.ndarray:

@@ -11,7 +11,8 @@ import torch
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, batches_of_like_length
 from ftx_plugins.data.splits import load_rows
-from ftx_plugins.distillation import label_ids
+from ftx_plugins.distillation import OTHER_LABELS
+from ftx_plugins.labels import label_places
 
 BATCH = 32
 """Rows in a batch; what is computed does not depend on it."""
@@ -43,7 +44,7 @@ def read_calibration(data: Artifact, loaded: LoadedCheckpoint, count: int, conte
     lengths = [len(ids) for ids in encoded["input_ids"]]
     rows = tuple(batches_of_like_length(lengths, BATCH))
     batches = tuple(_pad(loaded.tokenizer, encoded, chosen) for chosen in rows)
-    order = label_ids(data.meta["labels"], loaded.labels)
+    order = label_places(data.meta["labels"], loaded.labels, OTHER_LABELS)
     return Calibration(batches, rows, order[split.labels], float(np.mean(lengths)))
 
 
