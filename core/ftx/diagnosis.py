@@ -23,6 +23,7 @@ from packaging.specifiers import SpecifierSet
 
 from ftx import machine
 from ftx.errors import FtxError
+from ftx.machine import AMX, BF16, INT8_DOT_PRODUCT, VNNI
 from ftx.plugins import DISTRIBUTION, SLOW_IMPORT_MS, PluginManager
 from ftx.runs import list_runs
 from ftx.schema import project_schema
@@ -50,9 +51,6 @@ KEY_PACKAGES = {
     "openvino": "openvino",
 }
 """Extra -> the package that tells that it is wanted here."""
-VNNI = frozenset({"avx512_vnni", "avx_vnni"})
-AMX = frozenset({"amx_int8", "amx_bf16"})
-BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 INT8_ON_ARM = frozenset({"asimddp", "i8mm"})
 
 PROBE = """
@@ -135,7 +133,7 @@ def check_processor(described: str | None = None, architecture: str | None = Non
     described = described if described is not None else machine.processor()
     flags = machine.flags_of(described)
     is_arm = (architecture or platform.machine()).lower() in ("arm64", "aarch64")
-    int8 = sorted(flags & (INT8_ON_ARM if is_arm else VNNI | {"amx_int8"}))
+    int8 = sorted(flags & (INT8_ON_ARM if is_arm else INT8_DOT_PRODUCT))
     has = {"vnni": bool(flags & VNNI), "amx": bool(flags & AMX), "bf16": bool(flags & BF16)}
     findings = []
     if not int8 and flags:

@@ -23,6 +23,12 @@ FEATURES = (
     "bf16",
 )
 """Processor flags that decide how fast a model runs."""
+VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+AMX = frozenset({"amx_int8", "amx_bf16"})
+BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Flags, on x86 and on Arm, that stand for bf16 in hardware; emulated, it is slower than fp32."""
+INT8_DOT_PRODUCT = VNNI | {"amx_int8"}
+"""Flags on x86 that stand for int8 products which do not overflow."""
 
 
 @cache

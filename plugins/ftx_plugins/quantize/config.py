@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ftx.machine import flags_of, processor
+from ftx.machine import INT8_DOT_PRODUCT, flags_of, processor
 from ftx.settings import FilePath, StepConfig
 from ftx_plugins.quantize.recipe import Calibration, Recipe
 
-INT8_DOT_PRODUCT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 X86 = ("x86_64", "amd64", "i686")
 
 

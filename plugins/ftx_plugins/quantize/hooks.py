@@ -10,6 +10,8 @@ from ftx_plugins.quantize.config import AutoConfig, CastConfig, DynamicConfig, Q
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime")
 CALIBRATED = (*PACKAGES, "datasets", "tokenizers", "safetensors")
 
+CHECK_FILE = "ftx_plugins.quantize.calibration_file:check_calibration_data"
+
 
 @hookimpl
 def ftx_quantize() -> Iterable[Step]:
@@ -33,7 +35,7 @@ def ftx_quantize() -> Iterable[Step]:
         gives="model",
         config=StaticConfig,
         run="ftx_plugins.quantize.static:run",
-        check="ftx_plugins.quantize.calibration_file:check_calibration_data",
+        check=CHECK_FILE,
         requires=CALIBRATED,
         measures=True,
     )
@@ -46,7 +48,7 @@ def ftx_quantize() -> Iterable[Step]:
         config=AutoConfig,
         run="ftx_plugins.quantize.auto:run",
         default=True,
-        check="ftx_plugins.quantize.calibration_file:check_calibration_data",
+        check=CHECK_FILE,
         requires=CALIBRATED,
         measures=True,
     )
@@ -58,28 +60,22 @@ def ftx_quantize() -> Iterable[Step]:
         gives=Checkpoint,
         config=QatConfig,
         run="ftx_plugins.quantize.qat:run",
-        check="ftx_plugins.quantize.calibration_file:check_calibration_data",
+        check=CHECK_FILE,
         requires=CALIBRATED,
         measures=True,
     )
-    yield Step(
-        name="bf16",
-        stage="quantize",
-        summary="bf16, for OpenVINO on processors that have it",
-        takes={"model": Checkpoint | Bundle},
-        gives="model",
-        config=CastConfig,
-        run="ftx_plugins.quantize.cast:run_bf16",
-        requires=PACKAGES,
-        check="ftx_plugins.quantize.check:check_bf16",
-    )
-    yield Step(
-        name="fp16",
-        stage="quantize",
-        summary="fp16, for ONNX Runtime on CUDA GPUs",
-        takes={"model": Checkpoint | Bundle},
-        gives="model",
-        config=CastConfig,
-        run="ftx_plugins.quantize.cast:run_fp16",
-        requires=PACKAGES,
-    )
+    for name, purpose, check in (
+        ("bf16", "for OpenVINO on processors that have it", "ftx_plugins.quantize.check:check_bf16"),
+        ("fp16", "for ONNX Runtime on CUDA GPUs", None),
+    ):
+        yield Step(
+            name=name,
+            stage="quantize",
+            summary=f"{name}, {purpose}",
+            takes={"model": Checkpoint | Bundle},
+            gives="model",
+            config=CastConfig,
+            run=f"ftx_plugins.quantize.cast:run_{name}",
+            requires=PACKAGES,
+            check=check,
+        )

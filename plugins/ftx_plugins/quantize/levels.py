@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ftx_plugins.quantize.recipe import LayerInput, Recipe
+from ftx_plugins.quantize.recipe import TOP_LEVEL, LayerInput, Recipe
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def input_levels(layer: LayerInput, recipe: Recipe) -> Levels:
     """The levels of a layer's input: uint8 over its range, or int8 symmetric about zero. Zero is always a level."""
     low, high = min(layer.low, 0.0), max(layer.high, 0.0)
     if recipe.activations == "int8":
-        return Levels(_scale(max(-low, high), 127), 0, -127, 127)
+        return Levels(_scale(max(-low, high), TOP_LEVEL), 0, -TOP_LEVEL, TOP_LEVEL)
     scale = _scale(high - low, 255)
     return Levels(scale, int(np.clip(round(-low / float(scale)), 0, 255)), 0, 255)
 
@@ -45,8 +45,7 @@ def weight_levels(weight: np.ndarray, layer: LayerInput, recipe: Recipe) -> tupl
     if layer.divisors is not None:
         weight = weight * layer.divisors
     largest = np.abs(weight).max(axis=1) if recipe.per_channel else np.full(len(weight), np.abs(weight).max())
-    top = 64 if recipe.reduce_range else 127
-    return _symmetric(weight, largest, top)
+    return _symmetric(weight, largest, recipe.top_level)
 
 
 def embedding_levels(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +53,7 @@ def embedding_levels(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The scales are float32 of shape (rows,). Symmetric, so that a row is its levels times its scale and nothing else.
     """
-    return _symmetric(weight, np.abs(weight).max(axis=1), 127)
+    return _symmetric(weight, np.abs(weight).max(axis=1), TOP_LEVEL)
 
 
 def _symmetric(weight: np.ndarray, largest: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:

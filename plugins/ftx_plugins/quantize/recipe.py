@@ -23,6 +23,8 @@ REACHES: Mapping[str, tuple[str, ...]] = {
 }
 """Scheme (of a cast, its type) -> the formats that it can be carried out for; the others get fp32 alone."""
 LayerKey = tuple[float, float, bytes]
+TOP_LEVEL = 127
+"""Of symmetric int8 levels."""
 _STATIC_ALONE = ("calibration", "smooth", "rows", "data")
 
 
@@ -74,6 +76,11 @@ class Recipe:
     """Digest of the data set, or of the file, that these are from."""
     inputs: Mapping[str, LayerInput] = field(default_factory=dict, compare=False, repr=False)
     """Layer -> its input; static alone. Not in the manifest: a file beside the weights holds it."""
+
+    @property
+    def top_level(self) -> int:
+        """Of a weight's int8 levels, which are symmetric."""
+        return 64 if self.reduce_range else TOP_LEVEL
 
     @property
     def precision(self) -> str:

@@ -110,7 +110,7 @@ def measure(model: nn.Module, recipe: Recipe) -> list[Layer]:
 def quantize_weight(weight: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """`weight` (rows are output channels) as a symmetric int8 tensor, its largest value at the top of the range."""
     largest = weight.abs().amax(dim=1) if recipe.per_channel else weight.abs().amax().reshape(1)
-    scales = largest.double() / (64 if recipe.reduce_range else 127)
+    scales = largest.double() / recipe.top_level
     scales[scales < torch.finfo(torch.float32).tiny] = 1.0
     with quiet_quantized_tensors():
         if recipe.per_channel:

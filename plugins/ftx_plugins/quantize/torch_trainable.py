@@ -13,10 +13,8 @@ import torch
 from torch import nn
 
 from ftx_plugins.quantize.levels import input_levels
-from ftx_plugins.quantize.recipe import LayerInput, Recipe
+from ftx_plugins.quantize.recipe import TOP_LEVEL, LayerInput, Recipe
 from ftx_plugins.quantize.torch_dynamic import layer_names
-
-WEIGHT_TOP = 127
 
 
 class TrainableLinear(nn.Module):
@@ -29,7 +27,7 @@ class TrainableLinear(nn.Module):
         self.weight, self.bias = linear.weight, linear.bias
         self.levels = input_levels(layer, recipe)
         self.per_channel = recipe.per_channel
-        self.top = 64 if recipe.reduce_range else WEIGHT_TOP
+        self.top = recipe.top_level
         divisors = None if layer.divisors is None else torch.from_numpy(layer.divisors)
         self.register_buffer("divisors", divisors, persistent=False)
 
@@ -57,7 +55,7 @@ class TrainableEmbedding(nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         rows = nn.functional.embedding(ids, self.weight, self.padding_idx)
         flat = rows.flatten(0, -2)
-        return _through_levels(flat, flat.detach().abs().amax(dim=1), WEIGHT_TOP).reshape(rows.shape)
+        return _through_levels(flat, flat.detach().abs().amax(dim=1), TOP_LEVEL).reshape(rows.shape)
 
 
 def make_trainable(model: Any, recipe: Recipe) -> dict[str, nn.Module]:

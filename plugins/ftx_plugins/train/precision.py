@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from ftx import FtxError
-from ftx.machine import flags_of, processor
+from ftx.machine import BF16, flags_of, processor
 from ftx_plugins.train.config import Precision
-
-BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Processor flags, on x86 and on Arm, that stand for bf16 in hardware; emulated, it is slower than fp32."""
 
 
 def processor_has_bf16() -> bool:
-    return not BF16_FLAGS.isdisjoint(flags_of(processor()))
+    return not BF16.isdisjoint(flags_of(processor()))
 
 
 def has_bf16(device: str) -> bool:

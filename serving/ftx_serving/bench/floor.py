@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ftx import machine
+from ftx_serving.telemetry import without_telemetry
 
 SIZE = 1024
 """Rows, columns and depth of the matrices multiplied: large enough for the full rate, small enough for a cache."""
@@ -63,8 +64,11 @@ def _fp32(seconds: float) -> float:
 
 def _int8(seconds: float) -> float:
     """A linear layer in int8, its input quantized within the call, as in an exported model."""
-    import openvino as ov
-    from openvino import opset13 as op
+    from ftx_serving.runtimes.openvino import cpu_settings
+
+    with without_telemetry():
+        import openvino as ov
+        from openvino import opset13 as op
 
     def number(value: float) -> Any:
         return op.constant(np.array(value, dtype=np.float32))
@@ -75,14 +79,7 @@ def _int8(seconds: float) -> float:
     weights = op.constant(draw.integers(-127, 128, (SIZE, SIZE)).astype(np.int8))
     scales = op.constant(np.full((SIZE, 1), 0.01, dtype=np.float32))
     product = op.matmul(levels, op.multiply(op.convert(weights, np.float32), scales), False, True)
-    settings = {
-        "INFERENCE_NUM_THREADS": machine.cores(),
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,
-    }
-    compiled = ov.Core().compile_model(ov.Model([product], [given], "rate"), "CPU", settings)
+    compiled = ov.Core().compile_model(ov.Model([product], [given], "rate"), "CPU", cpu_settings())
     request = compiled.create_infer_request()
     values = draw.uniform(-1, 1, (SIZE, SIZE)).astype(np.float32)
     return OPERATIONS / _best(lambda: request.infer([values]), seconds)

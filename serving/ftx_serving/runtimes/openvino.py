@@ -62,7 +62,13 @@ def load(folder: Path, variant: Mapping[str, Any], device: str = "cpu", threads:
             "this processor has no bf16, and would compute the variant in fp32",
             "choose another variant of the bundle: --variant NAME",
         )
-    settings = {
+    settings = cpu_settings(threads, precision)
+    return OpenvinoSession(core.compile_model(core.read_model(folder / variant["file"]), "CPU", settings))
+
+
+def cpu_settings(threads: int | None = None, precision: str = "f32") -> dict[str, Any]:
+    """With which one call at a time uses `threads` threads (None: a thread for each core of this process)."""
+    return {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or cores(),
@@ -70,7 +76,6 @@ def load(folder: Path, variant: Mapping[str, Any], device: str = "cpu", threads:
         # Threads tied to cores wait for whatever else runs there: a neighbour, or a second server that chose the same.
         "ENABLE_CPU_PINNING": False,
     }
-    return OpenvinoSession(core.compile_model(core.read_model(folder / variant["file"]), "CPU", settings))
 
 
 def has_bf16(core: ov.Core) -> bool:

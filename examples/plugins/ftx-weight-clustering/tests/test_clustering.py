@@ -74,9 +74,9 @@ def test_k_means_finds_the_groups_that_are_there():
 def test_what_a_killed_run_found_is_not_searched_again(make_context, tiny_checkpoint, monkeypatch, tmp_path):
     work = tmp_path / "work"
     inputs = {"model": tiny_checkpoint}
-    cluster.run(KmeansConfig(clusters=4), inputs, make_context("cluster:kmeans", work=work))
+    found = cluster.run(KmeansConfig(clusters=4), inputs, make_context("cluster:kmeans", work=work))
     monkeypatch.setattr(cluster, "kmeans", lambda *_: pytest.fail("searched again"))
-    cluster.run(KmeansConfig(clusters=4), inputs, make_context("cluster:kmeans", work=work))
+    assert cluster.run(KmeansConfig(clusters=4), inputs, make_context("cluster:kmeans", work=work)) == found
 
 
 def test_a_checkpoint_that_was_quantized_is_refused(make_context, tiny_checkpoint):
