@@ -43,7 +43,9 @@ def test_rounds_go_through_all_texts_and_begin_again() -> None:
     assert [window(order, number, 3).tolist() for number in range(3)] == [[3, 1, 0], [2, 3, 1], [0, 2, 3]]
 
 
-def test_everyone_gets_the_same_texts_as_often() -> None:
+def test_everyone_gets_the_same_texts_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What takes no time differs by the machine's noise alone, which may look like a clear difference.
+    monkeypatch.setattr("ftx_serving.bench.race._give_up", lambda times, prefer: None)
     first, second = Entrant(), Entrant()
     entrants: dict[str, Call] = {"first": first, "second": second}
     race(entrants, TEXTS, TEXTS, Terms(seconds=0.01, batch_size=4))
