@@ -28,7 +28,7 @@ layers: $(VENV)/.dev
 
 # Two workers on two cores: with more than one thread each, torch's threads spin while the other worker wants the core.
 tests: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # Kills at random moments, fresh environments, a million rows: minutes each.
 test-slow: $(VENV)/.dev

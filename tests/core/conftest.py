@@ -163,11 +163,12 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def install(site: Path) -> Iterator[Callable[..., Path]]:
     """`install(name, code, version="2.1", distribution="ftx-NAME")`: an installed distribution.
 
     Its entry point NAME is a module `ftx_NAME` with that code. Returns the folder of its metadata.
     """
+    modules: set[str] = set()
 
     def make(name: str, code: str, version: str = "2.1", distribution: str = "") -> Path:
         distribution = distribution or f"ftx-{name}"
@@ -179,11 +180,15 @@ def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
         (info / "entry_points.txt").write_text(f"[ftx]\n{name} = {module}\n")
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        sys.modules.pop(module, None)
+        modules.add(module)
         importlib.invalidate_caches()
         return info
 
-    return make
+    yield make
+    # Another test's module of the same name is another module.
+    for module in modules:
+        sys.modules.pop(module, None)
 
 
 @pytest.fixture
