@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ def check(context: click.Context, names: tuple[str, ...], kill: bool, as_json: b
         if not names or info.name in names
     ]
     chosen = _chosen(manager, names)
+    # What transformers says of the tiny model would bury the findings; it reads these when it is first imported.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     with tempfile.TemporaryDirectory(prefix="ftx-check-") as folder:
         tiny = _Tiny(Path(folder) / "tiny")
         for number, step in enumerate(chosen):
