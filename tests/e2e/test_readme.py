@@ -13,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"<!-- run -->\n```(sh|python)\n(.*?)```", README, re.DOTALL)
+CHINESE = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"<!-- run -->\n```(sh|python)\n(.*?)```", re.DOTALL)
+BLOCKS = BLOCK.findall(README)
 TEXTS = {"好": ["服务很好", "味道不错", "下次还来", "非常满意"], "差": ["服务很差", "味道一般", "不会再来", "非常失望"]}
 
 
@@ -47,6 +49,11 @@ def test_every_command_of_the_readme_runs_in_the_order_it_is_shown(project):
         ran = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, f"{code}\n{ran.stdout}\n{ran.stderr}"
         assert ran.stdout
+
+
+def test_the_chinese_readme_runs_nothing_that_the_other_does_not():
+    assert len(BLOCK.findall(CHINESE)) == 2
+    assert set(BLOCK.findall(CHINESE)) <= set(BLOCKS)
 
 
 def test_the_commands_that_the_readme_starts_with_are_in_the_makefile():
