@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ftx_plugins.report.axes import HEIGHT, LEFT, RIGHT, TOP, WIDTH, drawing, frame, path, tick_text, x_axis, y_axis
+from ftx_plugins.report.axes import LEFT, RIGHT, TOP, WIDTH, drawing, frame, path, tick_text, x_axis, y_axis
 from ftx_plugins.report.figures import percent, plain
 
 BOTTOM_LINE = y_axis([0, 1]).start
@@ -96,7 +96,7 @@ def curves(series: Sequence[Series], *, x_title: str, y_title: str, share: bool 
 
 
 def reliability(lines: Sequence[Series], *, x_title: str = "confidence", y_title: str = "share that is right") -> Markup:
-    """Right answers over confidence; on the diagonal a model is as often right as it says."""
+    """Right answers over confidence: on the diagonal a model is as often right as it says, and stems are the gaps."""
     low = min((value for line in lines for point in line.points for value in point), default=0.0)
     floor = max(0.0, min(0.9, low))
     up, across = y_axis([floor, 1.0]), x_axis([floor, 1.0])
@@ -108,11 +108,15 @@ def reliability(lines: Sequence[Series], *, x_title: str = "confidence", y_title
         )
     )
     for place, line in enumerate(lines):
-        points = [(across.clipped(x), up.clipped(y)) for x, y in line.points]
-        parts.append(Markup('<g class="s{}"><path class="line" d="{}"/>').format(place, path(points)))
-        for (x, y), (confidence, right) in zip(points, line.points, strict=True):
+        parts.append(Markup('<g class="s{}">').format(place))
+        for confidence, right in line.points:
+            x, y = across.clipped(confidence), up.clipped(right)
             said = f"{line.name}: {percent(confidence)} sure, {percent(right)} right"
-            parts.append(Markup('<circle cx="{}" cy="{}" r="3.2"><title>{}</title></circle>').format(x, y, said))
+            stem = Markup('<line class="gap-line" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(
+                x, y, up.clipped(confidence)
+            )
+            parts.append(stem)
+            parts.append(Markup('<circle cx="{}" cy="{}" r="3.6"><title>{}</title></circle>').format(x, y, said))
         parts.append(Markup("</g>"))
     label = f"{y_title} over {x_title}: " + ", ".join(line.name for line in lines)
     return drawing("reliability", label, Markup("").join(parts))
@@ -161,13 +165,13 @@ def _point(point: Point, x: float, y: float, ends: Sequence[float]) -> Markup:
 
 
 def _names(places: Sequence[tuple[float, float, str]]) -> Markup:
-    """The names of marked points, on the side where there is room."""
+    """The names of marked points, above them, since models of like quality lie beside each other."""
     parts = []
     for x, y, name in places:
         left = x > (LEFT + WIDTH - RIGHT) * 0.6
         parts.append(
             Markup('<text class="name" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-                x - 10 if left else x + 10, min(y + 4, HEIGHT), "end" if left else "start", name
+                x - 5 if left else x + 5, max(y - 10, TOP + 8), "end" if left else "start", name
             )
         )
     return Markup("").join(parts)

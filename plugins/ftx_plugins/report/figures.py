@@ -44,7 +44,7 @@ def megabytes(value: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
+    return NONE if value is None else f"{value:.2f} ms" if value < 100 else f"{value:.0f} ms"
 
 
 def rate(value: float | None) -> str:

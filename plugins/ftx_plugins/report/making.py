@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,8 +229,8 @@ def race(run: RunSeen) -> Race | None:
             each["variant"],
             each["runtime"],
             each["threads"],
-            _measured(each["rows_per_second"], top_rate, figures.rate),
-            _measured(each["p95_ms"], top_latency, figures.milliseconds),
+            _measured(each["rows_per_second"], top_rate, figures.rate, figures.rate),
+            _measured(each["p95_ms"], top_latency, figures.milliseconds, lambda value: figures.plain(value, 2)),
             _ratio(each.get("to_fp32")),
             f"{each['rounds']}{', given up' if each.get('given_up') else ''}",
             all(each[name] == chosen.get(name) for name in ("variant", "runtime", "threads")),
@@ -245,9 +245,11 @@ def race(run: RunSeen) -> Race | None:
     return Race(step.name, raced, said, tuple(refused.items()), skipped)
 
 
-def _measured(found: Mapping[str, float], top: float, text: Any) -> Whisker:
+def _measured(
+    found: Mapping[str, float], top: float, text: Callable[[float], str], end: Callable[[float], str]
+) -> Whisker:
     places = [round(100 * found[name] / top, 2) for name in ("value", "low", "high")]
-    return Whisker("", text(found["value"]), f"{text(found['low'])} to {text(found['high'])}", *places, zero=0)
+    return Whisker("", text(found["value"]), f"{end(found['low'])} to {end(found['high'])}", *places, zero=0)
 
 
 def _ratio(found: Mapping[str, float] | None) -> str:

@@ -32,7 +32,7 @@ SHOWN = 24
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a split, and those of each label: (label, rows, share of the split in percent)."""
+    """Rows of a split, and those of each label: (label, rows, their percentage of the largest label's)."""
 
     name: str
     rows: int
@@ -67,7 +67,8 @@ def data(run: RunSeen) -> Data | None:
 
 def _split(name: str, rows: int, metrics: Json) -> Split:
     classes = metrics.get("classes", {}).get(name, {})
-    labels = tuple((label, count, round(100 * count / max(1, rows), 1)) for label, count in classes.items())
+    largest = max(classes.values(), default=1) or 1
+    labels = tuple((label, count, round(100 * count / largest, 1)) for label, count in classes.items())
     return Split(name, rows, labels)
 
 

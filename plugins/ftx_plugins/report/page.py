@@ -133,4 +133,6 @@ def _shown(run: RunSeen) -> RunShown:
 def _took(record: RunRecord) -> str:
     if record.finished is None:
         return ""
+    if record.steps and all(step["cached"] for step in record.steps):
+        return "all reused"
     return figures.seconds((datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)).seconds)

@@ -14,7 +14,7 @@ from ftx_plugins.report import figures
 from ftx_plugins.report.charts import Point, scatter
 from ftx_plugins.report.gather import RunSeen
 
-COLUMNS = ("accuracy", "macro F1", "labels changed", "p50", "p95", "rows/s", "size", "batch flips")
+COLUMNS = ("accuracy", "macro F1", "flips", "p50", "p95", "rows/s", "size", "batch flips")
 SHAPES = {"openvino": "square", "onnx": "circle", "torchscript": "triangle"}
 OTHER_SHAPE = "diamond"
 """Of torch, and of formats that plugins add."""
@@ -41,8 +41,9 @@ class Board:
 
 
 def boards(run: RunSeen) -> list[Board]:
-    """A table for each split, the models in the order in which they were measured."""
-    splits = dict.fromkeys(row.split for row in run.rows)
+    """A table for each split, of the headline's first; the models in the order in which they were measured."""
+    final = run.final.split if run.final else ""
+    splits = sorted(dict.fromkeys(row.split for row in run.rows), key=lambda split: split != final)
     return [_board(run, split) for split in splits]
 
 
@@ -90,7 +91,7 @@ def _cells(row: Row, intervals: Mapping[str, Any]) -> tuple[tuple[str, str], ...
     return (
         (figures.plain(row.accuracy), figures.interval(intervals.get("accuracy"), 3)),
         (figures.plain(row.f1_macro), figures.interval(intervals.get("f1_macro"), 3)),
-        (figures.percent(row.flip_rate, 2), figures.percent_interval(intervals.get("flip_rate"))),
+        (figures.percent(row.flip_rate, 2), figures.percent_interval(intervals.get("flip_rate")) if row.flip_rate else ""),
         (figures.milliseconds(row.p50_ms), ""),
         (figures.milliseconds(row.p95_ms), ""),
         (figures.rate(row.rows_per_second), ""),
