@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 420, 290
-LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 62, 20, 14, 44
 """Of the plot within the SVG, in its units. A chart is drawn about as wide as it is shown on a telephone, so that its
 text is legible there without another drawing for it."""
 

@@ -73,7 +73,9 @@ def _verdict(first: RunSeen, other: RunSeen, store: Store) -> tuple[str, str]:
         return ("not comparable", error.message)
     change = found["accuracy"]
     ends = figures.points_interval(change["interval"])
-    detail = f"{figures.points(change['difference'])} points of accuracy ({ends}), p = {found['mcnemar']['p_value']:.2g}"
+    detail = (
+        f"{figures.points(change['difference'])} points of accuracy ({ends}), p = {found['mcnemar']['p_value']:.2g}"
+    )
     return (str(found["verdict"]), detail)
 
 

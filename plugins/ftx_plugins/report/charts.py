@@ -59,19 +59,24 @@ def scatter(
     limits = [y_limit] if y_limit is not None else []
     up = y_axis([*ends, *limits])
     across = x_axis([*(point.x for point in points), *([x_limit] if x_limit is not None else [])], zero=True)
-    parts = [frame(across, up, (x_title, y_title), (tick_text, lambda tick: percent(tick, 0 if _whole(up.ticks) else 1)))]
+    parts = [
+        frame(across, up, (x_title, y_title), (tick_text, lambda tick: percent(tick, 0 if _whole(up.ticks) else 1)))
+    ]
     if x_limit is not None or y_limit is not None:
         right = across.clipped(x_limit) if x_limit is not None else WIDTH - RIGHT
         bottom = up.clipped(y_limit) if y_limit is not None else BOTTOM_LINE
         parts.insert(0, _region(right, bottom))
     for point in sorted(points, key=lambda each: each.marked):
         parts.append(_point(point, across.at(point.x), up.at(point.y), [up.at(end) for end in point.interval or ()]))
-    parts.append(_names([(across.at(each.x), up.at(each.y), each.name) for each in points if each.marked]))
+    if len({point.series for point in points}) == 1:
+        parts.append(_names([(across.at(each.x), up.at(each.y), each.name) for each in points if each.marked]))
     names = "; ".join(point.said for point in points)
     return drawing("scatter", f"{y_title} over {x_title}: {names}", Markup("").join(parts))
 
 
-def curves(series: Sequence[Series], *, x_title: str, y_title: str, share: bool = False, kept: float | None = None) -> Markup:
+def curves(
+    series: Sequence[Series], *, x_title: str, y_title: str, share: bool = False, kept: float | None = None
+) -> Markup:
     """Lines over epochs; with two of them, what is between them is shaded. `kept` marks the epoch that was kept."""
     values = [y for line in series for _, y in line.points]
     places = [x for line in series for x, _ in line.points]
@@ -95,7 +100,9 @@ def curves(series: Sequence[Series], *, x_title: str, y_title: str, share: bool 
     return drawing("curves", f"{y_title} by {x_title}: {said}", Markup("").join(parts))
 
 
-def reliability(lines: Sequence[Series], *, x_title: str = "confidence", y_title: str = "share that is right") -> Markup:
+def reliability(
+    lines: Sequence[Series], *, x_title: str = "confidence", y_title: str = "share that is right"
+) -> Markup:
     """Right answers over confidence: on the diagonal a model is as often right as it says, and stems are the gaps."""
     low = min((value for line in lines for point in line.points for value in point), default=0.0)
     floor = max(0.0, min(0.9, low))
@@ -139,9 +146,9 @@ def arcs(nodes: int, edges: Sequence[tuple[int, int, bool]], *, row: int = 44, w
         )
     for node in range(nodes):
         parts.append(Markup('<circle cx="{}" cy="{}" r="4.5"/>').format(right, row * node + row / 2))
-    return Markup('<svg class="arcs" width="{0}" height="{1}" viewBox="0 0 {0} {1}" aria-hidden="true">{2}</svg>').format(
-        width, nodes * row, Markup("").join(parts)
-    )
+    return Markup(
+        '<svg class="arcs" width="{0}" height="{1}" viewBox="0 0 {0} {1}" aria-hidden="true">{2}</svg>'
+    ).format(width, nodes * row, Markup("").join(parts))
 
 
 def _whole(ticks: Sequence[float]) -> bool:
@@ -149,9 +156,9 @@ def _whole(ticks: Sequence[float]) -> bool:
 
 
 def _region(right: float, bottom: float) -> Markup:
-    return Markup('<rect class="budget" x="{}" y="{}" width="{}" height="{}"><title>within the budget</title></rect>').format(
-        LEFT, TOP, max(0.0, round(right - LEFT, 1)), max(0.0, round(bottom - TOP, 1))
-    )
+    return Markup(
+        '<rect class="budget" x="{}" y="{}" width="{}" height="{}"><title>within the budget</title></rect>'
+    ).format(LEFT, TOP, max(0.0, round(right - LEFT, 1)), max(0.0, round(bottom - TOP, 1)))
 
 
 def _point(point: Point, x: float, y: float, ends: Sequence[float]) -> Markup:

@@ -168,9 +168,7 @@ def _quantization(step: StepDone) -> Quantization:
         facts.append(("labels changed", f"{figures.percent(metrics['flip_rate'], 2)}{rows}"))
     facts.append(("left in fp32", ", ".join(map(str, excluded)) or "no layer"))
     found = sorted(metrics.get("sensitivity") or (), key=lambda each: -each["kl"])
-    return Quantization(
-        step.name, tuple(facts), tuple(_sensitive(found, excluded)), max(0, len(found) - MOST_LAYERS)
-    )
+    return Quantization(step.name, tuple(facts), tuple(_sensitive(found, excluded)), max(0, len(found) - MOST_LAYERS))
 
 
 def _sensitive(found: Sequence[Json], excluded: Sequence[str]) -> list[Sensitive]:

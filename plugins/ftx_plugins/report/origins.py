@@ -180,9 +180,7 @@ def _step(step: StepDone) -> StepShown:
     metrics = () if step.stage == "evaluate" else tuple(_flat(step.metrics))[:SHOWN]
     how = "reused" if step.result["cached"] else figures.seconds(step.result["seconds"])
     warnings = tuple(step.result.get("warnings") or ())
-    return StepShown(
-        step.name, how, step.digest or "", str(step.result["key"]), warnings, settings, metrics, chosen
-    )
+    return StepShown(step.name, how, step.digest or "", str(step.result["key"]), warnings, settings, metrics, chosen)
 
 
 def _flat(metrics: Json, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -78,7 +78,11 @@ def render(records: Sequence[RunRecord], store: Store) -> str:
     """The page of these runs: one after the other, and side by side above them where there are several."""
     runs = [gather(record, store) for record in records]
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     several = len(runs) > 1

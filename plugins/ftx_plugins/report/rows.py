@@ -43,9 +43,7 @@ def reliability(evaluation: Evaluation, model: Mapping[str, Any], *, temperature
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     members = np.array_split(np.argsort(confidence, kind="stable"), BINS)
-    return [
-        Bin(float(confidence[each].mean()), float(right[each].mean()), len(each)) for each in members if len(each)
-    ]
+    return [Bin(float(confidence[each].mean()), float(right[each].mean()), len(each)) for each in members if len(each)]
 
 
 def _logits(evaluation: Evaluation, model: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -91,7 +91,10 @@ def _cells(row: Row, intervals: Mapping[str, Any]) -> tuple[tuple[str, str], ...
     return (
         (figures.plain(row.accuracy), figures.interval(intervals.get("accuracy"), 3)),
         (figures.plain(row.f1_macro), figures.interval(intervals.get("f1_macro"), 3)),
-        (figures.percent(row.flip_rate, 2), figures.percent_interval(intervals.get("flip_rate")) if row.flip_rate else ""),
+        (
+            figures.percent(row.flip_rate, 2),
+            figures.percent_interval(intervals.get("flip_rate")) if row.flip_rate else "",
+        ),
         (figures.milliseconds(row.p50_ms), ""),
         (figures.milliseconds(row.p95_ms), ""),
         (figures.rate(row.rows_per_second), ""),
