@@ -9,7 +9,6 @@ from ftx.errors import FtxError
 from ftx.looked_at import find_pair
 from ftx.scoreboard import model_name
 from ftx.store import Store
-from ftx_plugins.evaluate.compare import compare
 from ftx_plugins.report import figures
 from ftx_plugins.report.gather import RunSeen
 
@@ -66,6 +65,8 @@ def _verdict(first: RunSeen, other: RunSeen, store: Store) -> tuple[str, str]:
     """Of `ftx compare`, by the outcomes; or why there is none."""
     if first.outcome is None or other.outcome is None:
         return ("not compared", "one of them was not evaluated")
+    from ftx_plugins.evaluate.compare import compare  # needs scikit-learn, which one run alone does not
+
     names = (model_name(first.outcome), model_name(other.outcome))
     try:
         found = compare(*find_pair((first.record.id, other.record.id), names, None, store))

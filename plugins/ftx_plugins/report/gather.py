@@ -126,7 +126,7 @@ class RunSeen:
 
     @cached_property
     def outcome(self) -> Json | None:
-        """The model that the run ends with: the chosen variant, or else the first that the final evaluation measured."""
+        """What the run ends with: the chosen variant, or else the first that the final evaluation measured."""
         if self.final is None:
             return None
         own = [model for model in self.final.models if model_name(model) != "reference"] or list(self.final.models)

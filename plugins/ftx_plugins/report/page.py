@@ -111,7 +111,7 @@ def _shown(run: RunSeen) -> RunShown:
         started=record.started.replace("T", " ")[:16],
         took=_took(record),
         model=str(run.plan.get("model", "")),
-        error=tuple([*str(error["message"]).splitlines(), *error.get("hints", ())]) if error else (),
+        error=(*str(error["message"]).splitlines(), *error.get("hints", ())) if error else (),
         headline=headline(run),
         boards=scores.boards(run),
         scatters=scores.scatters([run], names=[""]),

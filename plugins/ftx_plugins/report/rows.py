@@ -53,8 +53,8 @@ def _logits(evaluation: Evaluation, model: Mapping[str, Any]) -> tuple[Any, Any]
         return None, None
     with np.load(path, allow_pickle=False) as arrays:
         name = model_name(model)
-        logits = arrays[name] if name in arrays else None
-        labels = arrays["label"] if "label" in arrays else None
+        logits = arrays.get(name)
+        labels = arrays.get("label")
     if logits is None or labels is None or logits.ndim != 2 or labels.ndim != 1 or logits.shape[1] < 2:
         return None, None
     return logits, labels
