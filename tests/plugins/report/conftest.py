@@ -1,4 +1,4 @@
-"""A store with runs in it, written by the store's own code; what the steps measured is made up, as their metrics are."""
+"""A store with runs in it, written by the store's own code; what the steps measured is made up."""
 
 from __future__ import annotations
 
