@@ -22,8 +22,8 @@ Json = Mapping[str, Any]
 def write_card(folder: Path, meta: Json, model: ModelSettings, evaluation: Json | None = None) -> None:
     """Write the card of the bundle in `folder` whose `meta` this is.
 
-    `model` is the table `[model]`, of which a folder's name is not told. `evaluation` are the metrics of an evaluation of the
-    bundle, where there has been one: a card says nothing that was not measured. The same facts give the same bytes.
+    `model` is the table `[model]`; the name of a folder is not told. `evaluation` are the metrics of an evaluation of
+    the bundle, where there has been one: a card says nothing that was not measured. The same facts give the same bytes.
     """
     measured = evaluation or {}
     base = model.name if model.on_hub else None  # a folder of this machine says nothing to others
@@ -70,7 +70,7 @@ def _body(meta: Json, measured: Json, base: str | None) -> Iterator[str]:
     yield from ("", "## Intended use", "")
     yield f"Texts like those it was trained on, of at most {meta['max_length']} tokens; longer ones are cut. A text of"
     yield "another kind gets one of the labels too: check on rows of your own before you rely on it. Scores are"
-    yield "probabilities, and say how often such an answer was right on validation rows only where a temperature was fitted."
+    yield "probabilities; they say how often such an answer was right only where a temperature was fitted."
     yield from ("", "```sh", 'ftx predict FOLDER "some text"', "ftx bench FOLDER", "```", "", "## Labels", "")
     yield from (f"{place}. {_text(label)}" for place, label in enumerate(meta["labels"]))
     yield from ("", "## Variants", "")

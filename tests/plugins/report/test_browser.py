@@ -135,7 +135,8 @@ def test_text_has_the_contrast_that_wcag_asks_for(visit, scheme):
           const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
           if (!own || element.closest('svg, .unseen, .skip, option')) continue;
           const [one, other] = [light(getComputedStyle(element).color), light(behind(element))];
-          seen.push([(Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05), element.className || element.tagName]);
+          const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+          seen.push([ratio, element.className || element.tagName]);
         }
         return seen.sort((a, b) => a[0] - b[0]); }"""
     )
