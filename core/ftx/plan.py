@@ -54,6 +54,11 @@ class PlannedStep:
     def name(self) -> str:
         return self.step.full_name
 
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Field -> `{"value", "source"}`, the values as JSON."""
+        values = self.config.model_dump(mode="json")
+        return {name: {"value": values[name], "source": source} for name, source in self.sources.items()}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -80,6 +85,27 @@ class Plan:
             if isinstance(given, Path)
             else given
             for identity, given in self.given.items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """What was planned, each setting with its source, as JSON values."""
+        return {
+            "model": self.model.name,
+            "task": self.model.task,
+            "seed": self.seed,
+            "device": self.device,
+            "budget": self.budget.limits(),
+            "warnings": list(self.warnings),
+            "steps": [
+                {
+                    "step": planned.name,
+                    "id": planned.id,
+                    "added": planned.added,
+                    "inputs": dict(planned.inputs),
+                    "settings": planned.settings(),
+                }
+                for planned in self.steps
+            ],
         }
 
 

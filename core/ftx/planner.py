@@ -277,7 +277,7 @@ class _Planner:
             self._add(self.plugins.steps()[FETCH], added=True)
         else:
             self.made.append(_Made(SOURCE, Checkpoint))
-        return ModelSettings(name, table.task, table.revision, table.trust_remote_code)
+        return ModelSettings(name, table.task, table.revision, table.trust_remote_code, isinstance(found, str))
 
     def _check_required_plugins(self) -> None:
         required = self._table(RequiresTable, "requires") or RequiresTable()

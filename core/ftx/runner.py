@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ftx import machine
 from ftx.artifacts import Artifact, Bundle, Checkpoint, Manifest
 from ftx.errors import Bug, ExitCode, FtxError
 from ftx.events import Events, Observers, RunLog
 from ftx.hashing import hash_folder
 from ftx.plan import SOURCE, Plan, PlannedStep, installed_version, step_key
 from ftx.plugins import DISTRIBUTION, PluginManager, own_version
-from ftx.runs import RunRecord, new_run, timestamp
+from ftx.runs import RunRecord, new_run, save_plan, timestamp
 from ftx.scoreboard import Row, advice, as_json, breaches, gated, nearest_budget, rows_of
 from ftx.step import Context, Executor, load_by_name
 from ftx.store import CorruptArtifact, KeyRecord, Store, disk_errors
@@ -91,6 +92,7 @@ class _Run:
         error: FtxError | None = None
         status = "done"
         try:
+            save_plan(self.store, self.record.id, self.plan.to_json() | {"machine": machine.identity(self.plan.device)})
             self.events.emit(
                 "run_started", run=self.record.id, steps=tuple(planned.name for planned in self.plan.steps)
             )

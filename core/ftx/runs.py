@@ -18,6 +18,7 @@ from ftx.errors import FtxError
 from ftx.store import Store, disk_errors, write_atomically
 
 LATEST = "latest"
+PLAN = "plan.json"
 
 
 @dataclass
@@ -43,6 +44,21 @@ class RunRecord:
         with disk_errors(store.root):
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "run.json", json.dumps(asdict(self), indent=1, default=str) + "\n")
+
+
+def save_plan(store: Store, identity: str, plan: Mapping[str, Any]) -> None:
+    """Keep what a run was to do (`Plan.to_json`) beside its record, which is rewritten after each step."""
+    with disk_errors(store.root):
+        write_atomically(store.runs / identity / PLAN, json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_plan(store: Store, identity: str) -> dict[str, Any]:
+    """What a run was to do; empty for one whose plan was not kept."""
+    try:
+        plan: dict[str, Any] = json.loads((store.runs / identity / PLAN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return plan
 
 
 def new_run(words: tuple[str, ...], config_path: Path | None) -> RunRecord:

@@ -158,6 +158,8 @@ class ModelSettings:
     task: str = "text-classification"
     revision: str = "main"
     trust_remote_code: bool = False
+    on_hub: bool = False
+    """Whether `name` is an id on the model hub, and not a folder."""
 
 
 @with_renamed_fields

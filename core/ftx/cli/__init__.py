@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "bench": ("ftx.cli.bench:bench", "Measure a bundle's variants on this machine"),
     "compare": ("ftx.cli.compare:compare", "Say which of two models is better, or that the rows cannot tell"),
     "show": ("ftx.cli.show:show", "Show an artifact or a run"),
+    "report": ("ftx.cli.run_report:report", "Write what a run lost and gained as one HTML page, or as Markdown"),
     "runs": ("ftx.cli.runs:runs", "List the runs of this project"),
     "steps": ("ftx.cli.steps:steps", "List the steps, or show one with its settings"),
     "plugins": ("ftx.cli.plugins:plugins", "List what is installed, and what is broken"),

@@ -50,13 +50,18 @@ def complete_classifier(context: click.Context, parameter: click.Parameter, inco
 
 def complete_reference_or_run(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Any REF, or the ID of a run."""
-    found = _references(context, incomplete, kinds=None)
-    if store := _store(context):
-        from ftx.runs import list_runs
+    return [*_references(context, incomplete, kinds=None), *complete_runs(context, parameter, incomplete)]
 
-        runs = islice(list_runs(store), RUNS_LOOKED_AT)
-        found += _matching(((run.id, f"{run.status}: {' '.join(run.words)}") for run in runs), incomplete)
-    return found
+
+def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """The IDs of runs."""
+    store = _store(context)
+    if store is None:
+        return []
+    from ftx.runs import list_runs
+
+    runs = islice(list_runs(store), RUNS_LOOKED_AT)
+    return _matching(((run.id, f"{run.status}: {' '.join(run.words)}") for run in runs), incomplete)
 
 
 def complete_variant(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:

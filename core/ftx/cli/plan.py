@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ftx.artifacts import Artifact
 from ftx.cli.completing import complete_steps
 from ftx.cli.options import config_option, json_option, load_plugins, print_json, read_config, set_option
 from ftx.errors import FtxError
-from ftx.plan import Plan, PlannedStep, step_key
+from ftx.plan import Plan, step_key
 from ftx.planner import make_plan
 from ftx.store import Store
 
@@ -58,32 +58,9 @@ def _states(plan: Plan, store: Store) -> Iterator[str]:
 
 
 def _as_json(plan: Plan, states: list[str]) -> dict[str, Any]:
-    return {
-        "words": plan.words,
-        "config": plan.config_path,
-        "store": plan.store,
-        "model": plan.model.name,
-        "seed": plan.seed,
-        "device": plan.device,
-        "budget": {name: limit for name, limit in plan.budget.model_dump().items() if limit is not None},
-        "warnings": plan.warnings,
-        "steps": [
-            {
-                "step": planned.name,
-                "id": planned.id,
-                "state": state,
-                "added": planned.added,
-                "inputs": planned.inputs,
-                "settings": _settings(planned),
-            }
-            for planned, state in zip(plan.steps, states, strict=True)
-        ],
-    }
-
-
-def _settings(planned: PlannedStep) -> Mapping[str, Any]:
-    values = planned.config.model_dump(mode="json")
-    return {name: {"value": values[name], "source": source} for name, source in planned.sources.items()}
+    document = plan.to_json()
+    steps = [step | {"state": state} for step, state in zip(document["steps"], states, strict=True)]
+    return {"words": plan.words, "config": plan.config_path, "store": plan.store, **document, "steps": steps}
 
 
 def _print(plan: Plan, states: list[str]) -> None:
@@ -104,7 +81,7 @@ def _print(plan: Plan, states: list[str]) -> None:
         console.print(escape(f"\n[{place}] {planned.id}{added}: {planned.step.summary}"), style="bold", soft_wrap=True)
         words = {"hit": "a hit", "to do": "to do", "depends": "depends on what comes before"}
         console.print(escape(f"    {words[state]}" + (f"; {inputs}" if inputs else "")), soft_wrap=True)
-        for name, setting in _settings(planned).items():
+        for name, setting in planned.settings().items():
             style = "dim" if setting["source"] == "default" else ""
             line = f"    {name} = {setting['value']!r}  ({setting['source']})"
             console.print(escape(line), style=style or None, soft_wrap=True)

@@ -12,6 +12,7 @@ from ftx.errors import ExitCode
 from ftx.scoreboard import Row, breaches_of, nearest_budget, rows_of
 from ftx_plugins.choose.hooks import ChooseConfig
 from ftx_plugins.choose.texts import texts_of_data
+from ftx_plugins.export.card import CARD_FILE, write_card
 from ftx_plugins.export.files import carry_over
 from ftx_serving.bench.candidates import find_candidates
 from ftx_serving.bench.choosing import choose
@@ -62,7 +63,7 @@ def run(config: ChooseConfig, inputs: Mapping[str, Artifact], context: Context) 
     if chosen is None:
         raise _infeasible(refused, timed, reference, budget)
     context.log(f"the fastest: {chosen.name}{_compared(chosen)}")
-    carry_over(bundle.path, context.out, bundle.manifest.files)
+    carry_over(bundle.path, context.out, [name for name in bundle.manifest.files if name != CARD_FILE])
     choice = {
         "variant": chosen.variant,
         "runtime": chosen.runtime,
@@ -72,6 +73,8 @@ def run(config: ChooseConfig, inputs: Mapping[str, Artifact], context: Context) 
         "refused": refused,
     }
     context.describe(**{**bundle.meta, KEY: choice})
+    evaluation = inputs.get("evaluation")
+    write_card(context.out, context.meta, context.model, evaluation.manifest.metrics if evaluation else None)
     return {"choice": {"variant": chosen.variant, "runtime": chosen.runtime, "threads": chosen.threads}} | (
         bench.to_dict() | {"refused": refused}
     )

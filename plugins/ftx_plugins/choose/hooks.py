@@ -39,8 +39,9 @@ def ftx_steps() -> Iterable[Step]:
         gives=Bundle,
         config=ChooseConfig,
         run="ftx_plugins.choose.fastest:run",
-        requires=("numpy", "tokenizers", "datasets"),
+        requires=("numpy", "tokenizers", "datasets", "huggingface_hub"),
         default=True,
         measures=True,
         within_budget=True,
+        version=2,
     )

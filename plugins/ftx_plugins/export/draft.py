@@ -13,6 +13,7 @@ from ftx.artifacts import Bundle
 from ftx.plan import installed_version
 from ftx.step import Context
 from ftx_plugins.checkpoint import LoadedCheckpoint
+from ftx_plugins.export.card import CARD_FILE, write_card
 from ftx_plugins.export.config import Format
 from ftx_plugins.export.files import carry_over, size_of
 from ftx_plugins.export.rows import Row, texts_of
@@ -50,7 +51,8 @@ class Draft:
         contract = Contract.from_meta(bundle.meta)
         kept = [variant for variant in contract.variants if variant.format not in without]
         dropped = {file for variant in contract.variants if variant not in kept for file in variant.files}
-        carry_over(bundle.path, out, [name for name in bundle.manifest.files if name not in {*dropped, GOLDEN_FILE}])
+        rewritten = {*dropped, GOLDEN_FILE, CARD_FILE}
+        carry_over(bundle.path, out, [name for name in bundle.manifest.files if name not in rewritten])
         lines = [json.loads(line) for line in (bundle.path / GOLDEN_FILE).read_text(encoding="utf-8").splitlines()]
         golden = {variant.name: [line["logits"][variant.name] for line in lines] for variant in kept}
         rows = [Row(line["text"], line.get("text_pair")) for line in lines]
@@ -75,12 +77,13 @@ class Draft:
         return complete
 
     def finish(self, context: Context, **facts: Any) -> None:
-        """Write the golden examples, and put contract, variants and `facts` into the manifest."""
+        """Write the golden examples and the card, and put contract, variants and `facts` into the manifest."""
         lines = (json.dumps(self._example(place), ensure_ascii=False) + "\n" for place in range(len(self.rows)))
         (self.out / GOLDEN_FILE).write_text("".join(lines), encoding="utf-8")
         variants = tuple(sorted(self.variants, key=_preference))
         contract = replace(self.encoder.contract, variants=variants)
         context.describe(**{**facts, **contract.to_meta(), "golden": GOLDEN_FILE, "versions": versions()})
+        write_card(self.out, context.meta, context.model)
 
     def _example(self, place: int) -> dict[str, Any]:
         row = self.rows[place]

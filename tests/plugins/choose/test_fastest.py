@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 
 from ftx import machine
 from ftx.artifacts import Artifact
@@ -67,6 +68,21 @@ def test_the_bundle_is_the_same_but_for_the_choice(inputs: Mapping[str, Artifact
     assert choice["figures"]["rows_per_second"]["value"] > 0
     assert metrics["choice"]["variant"] == choice["variant"] == metrics["candidates"][0]["variant"]
     assert len(metrics["candidates"]) == 4
+
+
+def test_the_card_gains_the_choice_and_what_the_evaluation_found_and_the_bundle_before_keeps_its_own(
+    inputs: Mapping[str, Artifact], within: Callable[..., Any]
+) -> None:
+    before = (inputs["model"].path / "README.md").read_text(encoding="utf-8")
+    context = within()
+    run(CONFIG, inputs, context)
+    card = (context.out / "README.md").read_text(encoding="utf-8")
+    assert f"Chosen by measurement: `{context.meta['choice']['variant']}`" in card
+    assert "| torchscript-int8 | 0.8700 | 0.8700 | 8.00% |" in card
+    results = ModelCard(card).data.eval_results
+    assert ("Accuracy, onnx-int8", 0.9) in [(result.metric_name, result.metric_value) for result in results]
+    assert "Evaluation" not in before
+    assert (inputs["model"].path / "README.md").read_text(encoding="utf-8") == before
 
 
 def test_a_variant_beyond_the_budget_is_refused_with_the_figure_however_fast_it_is(

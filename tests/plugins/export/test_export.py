@@ -13,13 +13,16 @@ import onnx
 import pyarrow as pa
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from onnx import numpy_helper
 
 from ftx.artifacts import Artifact
 from ftx.errors import ExitCode, FtxError
 from ftx.plugins import PluginManager
+from ftx.step import ModelSettings
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.export import onnx_exporter, torchscript
+from ftx_plugins.export.card import write_card
 from ftx_plugins.export.config import BundleConfig, OnnxConfig, TorchscriptConfig
 from ftx_plugins.export.onnx_quantizer import quantize_onnx
 from ftx_plugins.export.run import run_bundle, run_onnx, run_torchscript
@@ -81,6 +84,40 @@ def test_a_bundle_says_all_that_a_server_must_know(tiny_bundle: Artifact) -> Non
     assert (tiny_bundle.path / "config.json").is_file()
     tokenizer = json.loads((tiny_bundle.path / "tokenizer.json").read_text())
     assert (tokenizer["truncation"], tokenizer["padding"]) == (None, None)
+
+
+def test_the_card_of_a_bundle_is_read_by_the_hub_and_claims_nothing_that_was_not_measured(
+    tiny_bundle: Artifact,
+) -> None:
+    text = (tiny_bundle.path / "README.md").read_text(encoding="utf-8")
+    assert "README.md" in tiny_bundle.manifest.files
+    data = ModelCard(text).data
+    assert data.pipeline_tag == "text-classification"
+    assert {"onnx", "torchscript"} <= set(data.tags)
+    assert data.base_model is None and data.eval_results is None
+    assert [f"{place}. {label}" in text for place, label in enumerate(tiny_bundle.meta["labels"])] == [True] * 3
+    for variant in tiny_bundle.meta["variants"]:
+        assert f"| {variant['name']} | {variant['runtime']} |" in text
+    assert tiny_bundle.meta["lineage"]["model"] in text
+
+
+def test_a_card_names_a_base_model_only_where_others_find_it(tiny_bundle: Artifact, tmp_path: Path) -> None:
+    for model, expected in (
+        (ModelSettings("google-bert/bert-base-chinese", on_hub=True), "google-bert/bert-base-chinese"),
+        (ModelSettings("my/folder"), None),
+    ):
+        write_card(tmp_path, tiny_bundle.meta, model)
+        text = (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert ModelCard(text).data.base_model == expected
+        assert "my/folder" not in text
+
+
+def test_labels_cannot_break_the_card(tiny_bundle: Artifact, tmp_path: Path) -> None:
+    labels = ["---", "a|b", "<script>\n# x"]
+    write_card(tmp_path, {**tiny_bundle.meta, "labels": labels}, ModelSettings("tiny"))
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert ModelCard(text).data.library_name == "ftx"
+    assert "<script>" not in text and "\n# x" not in text
 
 
 def test_onnx_has_plain_names_free_axes_and_one_file_without_folders_of_this_machine(tiny_bundle: Artifact) -> None:

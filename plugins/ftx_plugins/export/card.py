@@ -1,0 +1,135 @@
+"""A bundle's model card: `README.md` with the metadata that the Hugging Face hub reads.
+
+https://huggingface.co/docs/hub/model-cards
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from ftx.step import ModelSettings
+
+CARD_FILE = "README.md"
+METRICS = {"accuracy": ("accuracy", "Accuracy"), "f1_macro": ("f1", "Macro F1")}
+"""Name in an evaluation -> type and name on the hub."""
+Json = Mapping[str, Any]
+
+
+def write_card(folder: Path, meta: Json, model: ModelSettings, evaluation: Json | None = None) -> None:
+    """Write the card of the bundle in `folder` whose `meta` this is.
+
+    `model` is the table `[model]`; the name of a folder is not told. `evaluation` are the metrics of an evaluation of
+    the bundle, where there has been one: a card says nothing that was not measured. The same facts give the same bytes.
+    """
+    measured = evaluation or {}
+    base = model.name if model.on_hub else None  # a folder of this machine says nothing to others
+    data = ModelCardData(
+        pipeline_tag=meta["task"],
+        library_name="ftx",
+        base_model=base,
+        tags=["ftx", *dict.fromkeys(variant["format"] for variant in meta["variants"])],
+        # The hub takes results under the name of a model only.
+        model_name=_title(meta) if measured else None,
+        eval_results=list(_results(meta, measured)) or None,
+    )
+    lines = ["---", data.to_yaml().strip(), "---", "", f"# {_text(_title(meta))}", "", *_body(meta, measured, base)]
+    (folder / CARD_FILE).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _title(meta: Json) -> str:
+    labels = meta["labels"]
+    shown = ", ".join(labels[:6]) + (f" and {len(labels) - 6} more" if len(labels) > 6 else "")
+    return f"{meta['task']}: {shown}"
+
+
+def _results(meta: Json, measured: Json) -> Iterator[EvalResult]:
+    for model in measured.get("models", ()):
+        if not model.get("variant"):
+            continue
+        for name, (kind, title) in METRICS.items():
+            if isinstance(model.get(name), int | float):
+                yield EvalResult(
+                    task_type=meta["task"],
+                    dataset_type="private",
+                    dataset_name="the training data's held-out rows",
+                    dataset_split=measured["split"],
+                    metric_type=kind,
+                    metric_name=f"{title}, {model['variant']}",
+                    metric_value=round(float(model[name]), 4),
+                )
+
+
+def _body(meta: Json, measured: Json, base: str | None) -> Iterator[str]:
+    pair = "pair of texts" if meta.get("pair") else "text"
+    yield f"Sorts a {pair} into {len(meta['labels'])} labels. Exported by ftx, each variant checked against the model"
+    yield "that it was made from."
+    yield from ("", "## Intended use", "")
+    yield f"Texts like those it was trained on, of at most {meta['max_length']} tokens; longer ones are cut. A text of"
+    yield "another kind gets one of the labels too: check on rows of your own before you rely on it. Scores are"
+    yield "probabilities; they say how often such an answer was right only where a temperature was fitted."
+    yield from ("", "```sh", 'ftx predict FOLDER "some text"', "ftx bench FOLDER", "```", "", "## Labels", "")
+    yield from (f"{place}. {_text(label)}" for place, label in enumerate(meta["labels"]))
+    yield from ("", "## Variants", "")
+    yield from _table(
+        ("variant", "runtime", "MB", "largest difference of a logit", "label independent of its batch", "temperature"),
+        [_variant(each) for each in meta["variants"]],
+    )
+    if choice := meta.get("choice"):
+        where = choice["machine"]
+        yield from ("", f"Chosen by measurement: `{choice['variant']}` with {choice['runtime']},")
+        yield f"{choice['threads']} threads, on {where['processor']}, {where['cores']} cores."
+    if measured.get("models"):
+        yield from ("", "## Evaluation", "")
+        yield f"{measured['rows']} rows of the {measured['split']} split; in brackets 95% intervals."
+        yield ""
+        titles = ("variant", "accuracy", "macro F1", "labels that are not the reference’s")
+        yield from _table(titles, [_evaluated(each) for each in measured["models"] if each.get("variant")])
+    yield from ("", "## Provenance", "")
+    yield from _provenance(meta, base)
+
+
+def _variant(variant: Json) -> tuple[str, ...]:
+    parity = variant.get("parity", {})
+    difference = f"{parity['max_difference']:.2g} from {parity.get('against', 'torch')}" if parity else "–"
+    size = f"{variant['size_bytes'] / 1e6:.1f}"
+    independent = "yes" if variant["batch_invariant"] else "no"
+    return (variant["name"], variant["runtime"], size, difference, independent, f"{variant.get('temperature', 1):.3g}")
+
+
+def _evaluated(model: Json) -> tuple[str, ...]:
+    intervals = model.get("intervals", {})
+    flips = model.get("flip_rate")
+    quality = (_figure(model.get(name), intervals.get(name)) for name in METRICS)
+    return (model["variant"], *quality, "–" if flips is None else f"{flips:.2%}")
+
+
+def _figure(value: float | None, ends: Sequence[float] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f} [{ends[0]:.4f}, {ends[1]:.4f}]" if ends else f"{value:.4f}"
+
+
+def _provenance(meta: Json, base: str | None) -> Iterator[str]:
+    lineage = meta.get("lineage", {})
+    named = (("base model", meta.get("base")), ("model", lineage.get("model")), ("data", lineage.get("data")))
+    for name, digest in named:
+        if digest:
+            yield f"- {name}: {f'{base}, ' if name == 'base model' and base else ''}sha256 `{digest}`"
+    if recipe := meta.get("recipe"):
+        yield f"- quantization: {recipe['scheme']}, {recipe.get('activations', '')} × {recipe.get('weights', '')}"
+    yield "- " + ", ".join(f"{name} {version}" for name, version in meta.get("versions", {}).items())
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(titles)} |"
+    yield "|" + "---|" * len(titles)
+    yield from (f"| {' | '.join(map(_text, row))} |" for row in rows)
+
+
+def _text(text: str) -> str:
+    """On one line, and no end of a table's cell."""
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
