@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftx.artifacts import Artifact, Bundle, Checkpoint, Manifest
-from ftx.errors import Bug, ExitCode, FtxError
+from ftx.errors import BudgetError, Bug, ExitCode, FtxError, Stopped
 from ftx.events import Events, Observers, RunLog
 from ftx.hashing import hash_folder
 from ftx.plan import SOURCE, Plan, PlannedStep, installed_version, step_key
 from ftx.plugins import DISTRIBUTION, PluginManager, own_version
 from ftx.runs import RunRecord, new_run, timestamp
-from ftx.scoreboard import Row, advice, as_json, breaches, gated, nearest_budget, rows_of
+from ftx.scoreboard import Row, advice, as_json, breaches, excess_of, gated, nearest_budget, rows_of
 from ftx.step import Context, Executor, load_by_name
 from ftx.store import CorruptArtifact, KeyRecord, Store, disk_errors
 
@@ -99,6 +99,8 @@ class _Run:
             self.made |= self.plan.given_artifacts(self.store)
             for planned in self.plan.steps:
                 self._do(planned)
+        except Stopped as raised:
+            error, status = raised, "stopped"
         except FtxError as raised:
             error, status = raised, "budget" if raised.code == ExitCode.BUDGET else "failed"
         except KeyboardInterrupt:
@@ -126,7 +128,7 @@ class _Run:
                 self._finished(planned, record, artifact, cached=hit is not None, seconds=seconds)
             self._check_budget(planned)
         except FtxError as error:
-            if error.code != ExitCode.BUDGET:
+            if error.code not in (ExitCode.BUDGET, ExitCode.DONE):
                 error.hints = (*error.hints, self._resume_hint())
             self.events.emit("step_failed", step=planned.name, error=error.message)
             raise
@@ -171,8 +173,8 @@ class _Run:
             with disk_errors(self.store.root):
                 execute = load_by_name(self.executor.execute)
                 metrics = _plain(dict(execute(planned.step.run, planned.config, inputs, context) or {}))
-        except BaseException:
-            self.store.abandon(key)
+        except BaseException as raised:
+            self.store.abandon(key, resumable=not isinstance(raised, Stopped))
             raise
         seconds = time.perf_counter() - started
         if planned.gives is None:
@@ -239,12 +241,12 @@ class _Run:
             return
         listed = "\n  ".join(str(breach) for breach in found)
         artifact = self.made[model or ""]
-        raise FtxError(
+        raise BudgetError(
             f"the budget is broken by {subject}\n  {listed}",
             *advice(found),
             *nearest_budget(gated(current), reference, self.plan.budget),
             f"look at what it made: ftx show {artifact.digest[:12]}",
-            code=ExitCode.BUDGET,
+            excess=excess_of(gated(current), reference, self.plan.budget),
         )
 
     def _made_by(self, producer: str) -> str:
