@@ -16,13 +16,16 @@ from ftx.scoreboard import Row, breaches_of, gated, model_name
 LOSS = "loss"
 MEASURED: Mapping[str, bool] = {
     LOSS: True,
+    "accuracy": False,
+    "f1_macro": False,
+    "f1_micro": False,
     "flip_rate": True,
     "p50_ms": True,
     "p95_ms": True,
     "rows_per_second": False,
     "size_mb": True,
 }
-"""Figures that are no metric of a plugin -> whether less is better."""
+"""Figures that evaluations and trainings hold whatever metrics are installed -> whether less is better."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,11 @@ class Objective:
     def direction(self) -> str:
         return "minimize" if self.minimize else "maximize"
 
-    def better(self, one: float, other: float) -> bool:
-        return one < other if self.minimize else one > other
-
 
 def choose_objective(name: str | None, plan: Plan, plugins: PluginManager) -> Objective | Problem:
     """The figure that is asked for; by default `metric` of the plan's last training, or macro F1 where none trains."""
     metrics = {name: not metric.higher_is_better for name, metric in plugins.all_metrics().items()}
-    known = {**metrics, **MEASURED}
+    known = {**MEASURED, **metrics}
     if name is None:
         own = [getattr(planned.config, "metric", None) for planned in plan.steps if planned.step.stage == "train"]
         name = str(own[-1]) if own and own[-1] else "f1_macro"

@@ -7,15 +7,12 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftx.errors import FtxError
 from ftx.sweep.objective import Objective
 from ftx.sweep.space import Interval, Space
 from ftx.sweep.trials import Trial
-
-if TYPE_CHECKING:
-    import optuna
 
 RANDOM_TRIALS = 5
 """Trials drawn at random before the estimator has something to go by. Optuna's 10 is more than many sweeps have."""
@@ -56,15 +53,17 @@ class Search:
             self._trial.report(figure, epoch)
 
     def propose(self, number: int) -> dict[str, str]:
-        """The values of the trial with this number."""
+        """The values of the trial with this number, which is then to be taken up."""
         digest = hashlib.sha256(f"{self._seed}:{number}".encode()).digest()
         self._study.sampler = self._optuna.samplers.TPESampler(
             n_startup_trials=RANDOM_TRIALS, seed=int.from_bytes(digest[:4], "little")
         )
-        self._trial = self._study.ask(self._distributions)
+        drawn = self._study.ask(self._distributions)
+        # What is tried are the rounded values: the study has to know those, and no others.
+        self._study.tell(drawn, state=self._optuna.trial.TrialState.FAIL)
         return {
             space.key: space.text(value) if isinstance(space, Interval) else str(value)
-            for space, value in ((space, self._trial.params[space.key]) for space in self._spaces)
+            for space, value in ((space, drawn.params[space.key]) for space in self._spaces)
         }
 
     def should_stop(self, epoch: int, figure: float) -> bool:
@@ -73,7 +72,7 @@ class Search:
         return bool(self._trial.should_prune())
 
     def finish(self, trial: Trial) -> None:
-        """Learn what came of the trial that was proposed or resumed last."""
+        """Learn what came of the trial that was taken up last."""
         states = self._optuna.trial.TrialState
         if trial.state == "stopped":
             self._study.tell(self._trial, state=states.PRUNED)
@@ -83,7 +82,7 @@ class Search:
             self._trial.set_constraint("budget", trial.excess)
             self._study.tell(self._trial, trial.figure)
 
-    def _distribution(self, space: Space) -> optuna.distributions.BaseDistribution:
+    def _distribution(self, space: Space) -> Any:
         kinds = self._optuna.distributions
         if not isinstance(space, Interval):
             return kinds.CategoricalDistribution(space.values)

@@ -181,15 +181,13 @@ class _Sweep:
 
     def _begin(self, untried: list[dict[str, str]] | None) -> Trial:
         """The trial that was cut short, or else the next: of few combinations each once, of many what is proposed."""
-        if trial := self.trials.interrupted():
-            self.search.resume(trial)
-            return trial
-        number = len(self.trials) + 1
-        if untried is None:
-            return self.trials.put(Trial(number, self.search.propose(number)))
-        trial = Trial(number, untried.pop(0))
+        trial = self.trials.interrupted()
+        if trial is None:
+            number = len(self.trials) + 1
+            values = self.search.propose(number) if untried is None else untried.pop(0)
+            trial = self.trials.put(Trial(number, values))
         self.search.resume(trial)
-        return self.trials.put(trial)
+        return trial
 
     def _try(self, trial: Trial) -> tuple[Trial, FtxError | None]:
         """Run a trial; what came of it, and its error where it failed.
@@ -278,12 +276,9 @@ class _Epochs:
 
 def best_of(trials: Sequence[Trial], objective: Objective) -> Trial | None:
     """The best of the trials that came to their end within the budget; of equal ones the first."""
-    best: Trial | None = None
-    for trial in trials:
-        if trial.state == "done" and trial.figure is not None:
-            if best is None or best.figure is None or objective.better(trial.figure, best.figure):
-                best = trial
-    return best
+    sign = 1 if objective.minimize else -1
+    reached = [trial for trial in trials if trial.state == "done" and trial.figure is not None]
+    return min(reached, key=lambda trial: (sign * (trial.figure or 0.0), trial.number), default=None)
 
 
 def _corners(asked: Asked) -> list[dict[str, str]]:

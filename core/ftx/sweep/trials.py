@@ -82,13 +82,16 @@ class Trials:
 def _read(path: Path) -> dict[int, Trial]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        trials = [Trial(**each) for each in document["trials"]]
+        trials = [_read_trial(each) for each in document["trials"]]
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FtxError(f"{path} is damaged: {error}", f"start this sweep anew: rm {path}") from None
-    return {trial.number: replace(trial, epochs=_by_epoch(trial.epochs)) for trial in trials}
+    return {trial.number: trial for trial in trials}
 
 
-def _by_epoch(epochs: Mapping[Any, float]) -> dict[int, float]:
-    return {int(epoch): figure for epoch, figure in epochs.items()}
+def _read_trial(raw: Mapping[str, Any]) -> Trial:
+    """A trial out of JSON, which knows no numbers as names, and no tuples."""
+    trial = Trial(**raw)
+    epochs = {int(epoch): figure for epoch, figure in trial.epochs.items()}
+    return replace(trial, epochs=epochs, hints=tuple(trial.hints))
