@@ -184,7 +184,7 @@ class Context:
         """Say how far the step is: `done` of `total` `unit`s, and figures worth watching (loss, accuracy)."""
         self.emit("progress", {"done": done, "total": total, "unit": unit, "figures": figures})
 
-    def evaluated(self, epoch: int, epochs: int, **figures: float) -> None:
+    def evaluated(self, epoch: int, epochs: int, /, **figures: float) -> None:
         """Say what the validation rows gave after an epoch of `epochs`. A search for settings may stop the step here:
         what is raised is to be let through."""
         self.emit("evaluated", {"epoch": epoch, "epochs": epochs, "figures": figures})

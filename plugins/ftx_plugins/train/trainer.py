@@ -41,7 +41,7 @@ from ftx_plugins.train.sampling import EpochOrder, LongestFirst
 from ftx_plugins.train.tokens import TokenizedSplit
 
 SECONDS_BETWEEN_REPORTS = 0.2
-SPEED = ("runtime", "samples_per_second", "steps_per_second")
+SPEED = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 """What the Trainer says of an evaluation that is no quality of the model."""
 OPTIMIZERS = {"adamw": TrainingArguments.default_optim, "adafactor": "adafactor"}
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -186,8 +186,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._context.log(
             f"epoch {round(state.epoch)}: training loss {trained:.4f}, validation loss {loss:.4f}, {shown}"
         )
-        measured = {name.removeprefix("eval_"): value for name, value in metrics.items() if isinstance(value, float)}
-        quality = {name: value for name, value in measured.items() if name not in SPEED}
+        quality = {
+            name.removeprefix("eval_"): value
+            for name, value in metrics.items()
+            if name.startswith("eval_") and isinstance(value, float) and name not in SPEED
+        }
         self._context.evaluated(round(state.epoch), state.num_train_epochs, **quality)
 
 
