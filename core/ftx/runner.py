@@ -52,11 +52,13 @@ def run_plan(
     command: str = "",
     executor: str | Executor = "local",
     observe: bool = True,
+    parallel: Executor | None = None,
 ) -> RunResult:
     """Carry out a plan. What a step raises is in the result; Ctrl-C too, as exit code 130.
 
     `command` is the command line that continues the run if it does not finish, `executor` the name of one or the
-    executor itself, and `observe` says whether the observers of plugins are told.
+    executor itself, and `observe` says whether the observers of plugins are told. `parallel` executes the steps that are
+    `data_parallel`, where several processes carry out the plan.
     """
     chosen = executor if isinstance(executor, Executor) else plugins.executors().get(executor)
     if chosen is None:
@@ -64,7 +66,7 @@ def run_plan(
     store = Store(plan.store)
     store.create()
     command = command or f"ftx run {' '.join(plan.words)}"
-    run = _Run(plan, store, plugins, events, chosen, command, observe, new_run(plan.words, plan.config_path))
+    run = _Run(plan, store, plugins, events, chosen, command, observe, parallel, new_run(plan.words, plan.config_path))
     return run.carry_out()
 
 
@@ -77,6 +79,7 @@ class _Run:
     executor: Executor
     command: str
     observe: bool
+    parallel: Executor | None
     record: RunRecord
     made: dict[str, Artifact] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
@@ -171,7 +174,8 @@ class _Run:
         started = time.perf_counter()
         try:
             with disk_errors(self.store.root):
-                execute = load_by_name(self.executor.execute)
+                shared = self.parallel if planned.step.data_parallel else None
+                execute = load_by_name((shared or self.executor).execute)
                 metrics = _plain(dict(execute(planned.step.run, planned.config, inputs, context) or {}))
         except BaseException as raised:
             self.store.abandon(key, resumable=not isinstance(raised, Stopped))

@@ -53,6 +53,10 @@ class Step:
     within_budget: bool = False
     """Whether the result depends on `[budget]`: the limits are then in `context.budget`, and part of the key."""
 
+    data_parallel: bool = False
+    """Whether several processes may carry it out together, each with its share of every batch (`torch.distributed`);
+    what it makes, up to rounding, must then not depend on how many there are: their number is in no key."""
+
     @property
     def full_name(self) -> str:
         return f"{self.stage}:{self.name}"
