@@ -1,4 +1,4 @@
-"""Several processes that carry out one run together: which of them this one is, and how they are started on one machine.
+"""Several processes that carry out one run together: which of them this one is, and how they are started here.
 
 The names are torch's: WORLD_SIZE processes, of which the one with RANK 0 is the run; the others only lend a hand in
 steps that are `data_parallel`. `torchrun` and `accelerate launch` set them across machines, `ftx run --processes` here.

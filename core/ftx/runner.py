@@ -57,8 +57,8 @@ def run_plan(
     """Carry out a plan. What a step raises is in the result; Ctrl-C too, as exit code 130.
 
     `command` is the command line that continues the run if it does not finish, `executor` the name of one or the
-    executor itself, and `observe` says whether the observers of plugins are told. `parallel` executes the steps that are
-    `data_parallel`, where several processes carry out the plan.
+    executor itself, and `observe` says whether the observers of plugins are told. `parallel` executes the steps that
+    are `data_parallel`, where several processes carry out the plan.
     """
     chosen = executor if isinstance(executor, Executor) else plugins.executors().get(executor)
     if chosen is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import tomllib
@@ -72,13 +73,16 @@ def test_a_sweep_that_is_interrupted_or_killed_goes_on_with_the_same_trial(make_
     process.send_signal(number)
     broken = project.finish(process)
     assert broken.code == (130 if number == signal.SIGINT else -9)
+    [file] = project.store.root.glob("sweeps/*/trials.json")
+    [begun] = json.loads(file.read_text())["trials"]
+    assert begun["state"] == "running" and "1" in begun["epochs"]
     if number == signal.SIGINT:
         assert broken.hints[-1].startswith("go on where it stopped: ftx sweep train --trials 2 --set ")
         assert broken.json["error"]["code"] == 130
         assert broken.json["trials"][0]["state"] == "running"
     again = project.ftx(*command)
     assert again.code == 0, again.err
-    assert "resumed from" in again.err
+    assert again.json["trials"][0]["values"] == begun["values"]
     assert [trial["state"] for trial in again.json["trials"]] == ["done", "done"]
     project.assert_store_is_whole()
 
