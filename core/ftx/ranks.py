@@ -91,17 +91,16 @@ def launch(arguments: Sequence[str], count: int, command: str) -> int:
 
 
 class _Forwarding:
-    """Passes SIGTERM on to the leader. Ctrl-C reaches all processes of the terminal by itself."""
+    """Passes SIGINT and SIGTERM on to the leader, once each: the processes are in groups of their own, so that a
+    terminal's Ctrl-C does not reach them a second time."""
 
     def __init__(self, leader: subprocess.Popen[bytes]) -> None:
         self._leader = leader
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> None:
-        self._before = {
-            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: self._leader.send_signal(number)),
-            signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
-        }
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, lambda number, frame: self._leader.send_signal(number))
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
@@ -123,7 +122,7 @@ def _start(
     quiet: dict[str, Any] = (
         {} if place.leads else {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": said}
     )
-    return subprocess.Popen([sys.executable, "-m", "ftx", *arguments], env=environment, **quiet)
+    return subprocess.Popen([sys.executable, "-m", "ftx", *arguments], env=environment, process_group=0, **quiet)
 
 
 def _wait(leader: subprocess.Popen[bytes], others: Sequence[subprocess.Popen[bytes]]) -> tuple[int | None, bool]:

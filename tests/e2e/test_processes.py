@@ -73,7 +73,7 @@ def test_a_killed_process_ends_the_run_with_a_clear_error_and_the_same_command_g
     command = ("run", "train", "--set", f"model.name={encoder}", "--set", "train.epochs=30", "--processes", "2")
     process = project.start(*command, "--json")
     deadline = time.monotonic() + 120
-    while not any(project.store.runs.glob("*/events.jsonl")) or not saved(project):
+    while not saved(project):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.01)
     [other] = [child for child in psutil.Process(process.pid).children() if child.environ().get("RANK") == "1"]
@@ -117,3 +117,22 @@ def test_what_several_processes_cannot_do_is_said_before_anything_runs(make_proj
     nothing = project.ftx("run", "data", "--processes", "2")
     assert nothing.code == 2 and "can be carried out by several processes" in nothing.err
     assert not (project.root / ".ftx").exists()
+
+
+def test_ctrl_c_ends_all_processes_and_the_run_is_interrupted(make_project, encoder):
+    project = make_project()
+    process = project.start("run", "train", "--set", f"model.name={encoder}", "--processes", "2", "--json")
+    deadline = time.monotonic() + 120
+    while not logged(project, "step_progress"):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGINT)
+    ended = project.finish(process)
+    assert ended.code == 130, ended.err
+    assert ended.json["status"] == "interrupted" and not any(child.is_running() for child in children)
+
+
+def logged(project: Any, event: str) -> bool:
+    logs = project.store.runs.glob("*/events.jsonl")
+    return any(f'"event": "{event}"' in log.read_text() for log in logs)
