@@ -20,7 +20,9 @@ from ftx.cli.interruption import Interruption
 from ftx.cli.options import command_line, config_option, json_option, load_plugins, print_json, set_option
 from ftx.config import parse_value
 from ftx.console import FULL_WIDTH, RunConsole, print_scoreboard
+from ftx.errors import FtxError
 from ftx.events import Listener
+from ftx.ranks import this_place
 from ftx.sweep.space import as_settings
 from ftx.sweep.sweep import SweepResult, Terms, Watcher, carry_out, plan_sweep
 from ftx.sweep.trials import Trial
@@ -66,6 +68,8 @@ def sweep(
     Each trial is a run, held against the budget. The same command goes on with what is left of its trials, or ends
     with the best at once; with more --trials it searches on.
     """
+    if this_place().size > 1:
+        raise FtxError("a sweep is carried out by one process", "start it without torchrun or accelerate launch")
     plugins = load_plugins(context)
     words = ("sweep", *steps, *_options(trials, objective, early_stop))
     terms = plan_sweep(
