@@ -38,7 +38,7 @@ def collect(store: Store, keep: int, *, dry_run: bool = False) -> list[Removed]:
             removed.append(Removed("artifact", digest, _size(store.objects / digest)))
             if not dry_run:
                 store.discard(digest)
-    for key, folder in _stale(store, resumable=any(run.status != "done" for run in runs[:keep])):
+    for key, folder in _stale(store, resumable=any(run.status not in ("done", "stopped") for run in runs[:keep])):
         removed.append(Removed("leftover", key, _size(folder)))
         if not dry_run:
             shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,8 @@
 
     FtxError            code, message, hints
     ├── PlanError       every problem of a plan at once; exit code 2
+    ├── BudgetError     a step lost more than the budget allows; exit code 3
+    ├── Stopped         whoever listens to the run has seen enough of it; no failure
     └── Bug             what nobody foresaw; shown with its traceback; exit code 1
 
 An error ends with the next command to try: the last hint.
@@ -46,6 +48,23 @@ class Bug(FtxError):
 
     def __init__(self, message: str, *hints: str) -> None:
         super().__init__(message, *hints, code=ExitCode.STEP_FAILED)
+
+
+class BudgetError(FtxError):
+    """The budget is broken by what a step made. `excess` says how far the nearest candidate is beyond its limits:
+    the largest of the shares by which it exceeds one, infinite where that limit is 0.
+    """
+
+    def __init__(self, message: str, *hints: str, excess: float) -> None:
+        super().__init__(message, *hints, code=ExitCode.BUDGET)
+        self.excess = excess
+
+
+class Stopped(FtxError):
+    """Raised by a listener of a run's events to end the run: it is recorded as stopped, not as failed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code=ExitCode.DONE)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ Listener = Callable[[str, Mapping[str, Any]], None]
 
 run_started    run, steps                       step_waiting   step
 step_started   step, key                        step_progress  step, done, total, unit, figures
+step_evaluated step, epoch, epochs, figures
 step_log       step, message                    step_warning   step, message
 step_finished  step, result                     step_failed    step, error
 run_finished   run, status                      warning        message

@@ -14,6 +14,7 @@ from ftx.errors import FtxError, PlanError, Problem
 from ftx.plan import REFERENCE, SOURCE, SUBJECT, Plan, PlannedStep
 from ftx.plugins import PluginManager
 from ftx.preflight import check_disk, check_steps, choose_device
+from ftx.ranks import check_processes
 from ftx.sources import HUB, read_model_folder, resolve_path
 from ftx.step import Kind, ModelSettings, Step
 from ftx.step_settings import check_tables, default_method, find_step, methods_of, settings_of
@@ -44,9 +45,12 @@ FINAL = "evaluate:test"
 Value = TypeVar("Value")
 
 
-def make_plan(words: Sequence[str], config: Config, plugins: PluginManager) -> Plan:
-    """The plan that `words` (stages, or steps as `stage:method`) ask for; `PlanError` with every problem."""
-    return _Planner(config, plugins, tuple(words)).plan()
+def make_plan(words: Sequence[str], config: Config, plugins: PluginManager, *, processes: int = 1) -> Plan:
+    """The plan that `words` (stages, or steps as `stage:method`) ask for; `PlanError` with every problem.
+
+    `processes` is how many are to carry it out together.
+    """
+    return _Planner(config, plugins, tuple(words), processes=processes).plan()
 
 
 def plan_evaluation(
@@ -75,6 +79,7 @@ class _Planner:
     words: tuple[str, ...]
     subject: Artifact | None = None
     given_reference: Artifact | None = None
+    processes: int = 1
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     steps: list[PlannedStep] = field(default_factory=list)
@@ -97,6 +102,7 @@ class _Planner:
         device = self._or_problem(choose_device(project.device)) or "cpu"
         store = (self.config.root / Path(project.store).expanduser()).resolve()
         self.problems += check_steps(self.steps, model)
+        self.problems += check_processes(self.steps, self.processes)
         if isinstance(source := self.given.get(SOURCE), Path):
             self.problems += check_disk(self.steps, store, source)
         if self.problems:

@@ -10,13 +10,13 @@ from typing import Any
 
 from ftx import machine
 from ftx.artifacts import Artifact, Bundle, Checkpoint, Manifest
-from ftx.errors import Bug, ExitCode, FtxError
+from ftx.errors import BudgetError, Bug, ExitCode, FtxError, Stopped
 from ftx.events import Events, Observers, RunLog
 from ftx.hashing import hash_folder
 from ftx.plan import SOURCE, Plan, PlannedStep, installed_version, step_key
 from ftx.plugins import DISTRIBUTION, PluginManager, own_version
 from ftx.runs import RunRecord, new_run, save_plan, timestamp
-from ftx.scoreboard import Row, advice, as_json, breaches, gated, nearest_budget, rows_of
+from ftx.scoreboard import Row, advice, as_json, breaches, excess_of, gated, nearest_budget, rows_of
 from ftx.step import Context, Executor, load_by_name
 from ftx.store import CorruptArtifact, KeyRecord, Store, disk_errors
 
@@ -53,11 +53,13 @@ def run_plan(
     command: str = "",
     executor: str | Executor = "local",
     observe: bool = True,
+    parallel: Executor | None = None,
 ) -> RunResult:
     """Carry out a plan. What a step raises is in the result; Ctrl-C too, as exit code 130.
 
     `command` is the command line that continues the run if it does not finish, `executor` the name of one or the
-    executor itself, and `observe` says whether the observers of plugins are told.
+    executor itself, and `observe` says whether the observers of plugins are told. `parallel` executes the steps that
+    are `data_parallel`, where several processes carry out the plan.
     """
     chosen = executor if isinstance(executor, Executor) else plugins.executors().get(executor)
     if chosen is None:
@@ -65,7 +67,7 @@ def run_plan(
     store = Store(plan.store)
     store.create()
     command = command or f"ftx run {' '.join(plan.words)}"
-    run = _Run(plan, store, plugins, events, chosen, command, observe, new_run(plan.words, plan.config_path))
+    run = _Run(plan, store, plugins, events, chosen, command, observe, parallel, new_run(plan.words, plan.config_path))
     return run.carry_out()
 
 
@@ -78,6 +80,7 @@ class _Run:
     executor: Executor
     command: str
     observe: bool
+    parallel: Executor | None
     record: RunRecord
     made: dict[str, Artifact] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
@@ -101,6 +104,8 @@ class _Run:
             self.made |= self.plan.given_artifacts(self.store)
             for planned in self.plan.steps:
                 self._do(planned)
+        except Stopped as raised:
+            error, status = raised, "stopped"
         except FtxError as raised:
             error, status = raised, "budget" if raised.code == ExitCode.BUDGET else "failed"
         except KeyboardInterrupt:
@@ -128,7 +133,7 @@ class _Run:
                 self._finished(planned, record, artifact, cached=hit is not None, seconds=seconds)
             self._check_budget(planned)
         except FtxError as error:
-            if error.code != ExitCode.BUDGET:
+            if error.code not in (ExitCode.BUDGET, ExitCode.DONE):
                 error.hints = (*error.hints, self._resume_hint())
             self.events.emit("step_failed", step=planned.name, error=error.message)
             raise
@@ -171,10 +176,11 @@ class _Run:
         started = time.perf_counter()
         try:
             with disk_errors(self.store.root):
-                execute = load_by_name(self.executor.execute)
+                shared = self.parallel if planned.step.data_parallel else None
+                execute = load_by_name((shared or self.executor).execute)
                 metrics = _plain(dict(execute(planned.step.run, planned.config, inputs, context) or {}))
-        except BaseException:
-            self.store.abandon(key)
+        except BaseException as raised:
+            self.store.abandon(key, resumable=not isinstance(raised, Stopped))
             raise
         seconds = time.perf_counter() - started
         if planned.gives is None:
@@ -241,12 +247,12 @@ class _Run:
             return
         listed = "\n  ".join(str(breach) for breach in found)
         artifact = self.made[model or ""]
-        raise FtxError(
+        raise BudgetError(
             f"the budget is broken by {subject}\n  {listed}",
             *advice(found),
             *nearest_budget(gated(current), reference, self.plan.budget),
             f"look at what it made: ftx show {artifact.digest[:12]}",
-            code=ExitCode.BUDGET,
+            excess=excess_of(gated(current), reference, self.plan.budget),
         )
 
     def _made_by(self, producer: str) -> str:

@@ -30,7 +30,7 @@ class RunRecord:
     config_path: str | None
     started: str
     status: str = "running"
-    """`running`, `done`, `failed`, `budget`, `interrupted`; `killed` is what a dead `running` reads as."""
+    """`running`, `done`, `failed`, `budget`, `stopped`, `interrupted`; `killed` is what a dead `running` reads as."""
     finished: str | None = None
     pid: int = field(default_factory=os.getpid)
     steps: list[dict[str, Any]] = field(default_factory=list)

@@ -108,14 +108,20 @@ def nearest_budget(rows: Sequence[Row], reference: Row | None, budget: BudgetTab
     if not broken or len(broken) < len(rows):
         return ()
 
-    def excess(found: Sequence[Breach]) -> float:
-        return max(breach.actual / breach.allowed if breach.allowed else float("inf") for breach in found)
-
     # Where a limit of zero is broken by all, the least that is lost decides.
-    nearest = min(broken, key=lambda found: (excess(found), max(breach.actual for breach in found)))
+    nearest = min(broken, key=lambda found: (_excess(found), max(breach.actual for breach in found)))
     needed = " ".join(f"--set budget.{breach.limit}={_needed(breach)}" for breach in nearest)
     name = nearest[0].row.variant or nearest[0].row.step
     return (f"the nearest budget that {name} is within: {needed}",)
+
+
+def excess_of(rows: Iterable[Row], reference: Row | None, budget: BudgetTable) -> float:
+    """The share by which the nearest of `rows` exceeds the limit that it breaks most: 0 where one is within all."""
+    return min((_excess(found) if (found := breaches_of(row, reference, budget)) else 0.0 for row in rows), default=0.0)
+
+
+def _excess(found: Sequence[Breach]) -> float:
+    return max(breach.actual / breach.allowed - 1 if breach.allowed else math.inf for breach in found)
 
 
 def _needed(breach: Breach) -> str:

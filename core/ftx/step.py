@@ -53,6 +53,10 @@ class Step:
     within_budget: bool = False
     """Whether the result depends on `[budget]`: the limits are then in `context.budget`, and part of the key."""
 
+    data_parallel: bool = False
+    """Whether several processes may carry it out together, each with its share of every batch (`torch.distributed`);
+    what it makes, up to rounding, must then not depend on how many there are: their number is in no key."""
+
     @property
     def full_name(self) -> str:
         return f"{self.stage}:{self.name}"
@@ -185,6 +189,11 @@ class Context:
     def progress(self, done: float, total: float | None = None, unit: str = "", **figures: float | str) -> None:
         """Say how far the step is: `done` of `total` `unit`s, and figures worth watching (loss, accuracy)."""
         self.emit("progress", {"done": done, "total": total, "unit": unit, "figures": figures})
+
+    def evaluated(self, epoch: int, epochs: int, /, **figures: float) -> None:
+        """Say what the validation rows gave after an epoch of `epochs`. A search for settings may stop the step here:
+        what is raised is to be let through."""
+        self.emit("evaluated", {"epoch": epoch, "epochs": epochs, "figures": figures})
 
     def log(self, message: str) -> None:
         """A line that the user wants to see."""

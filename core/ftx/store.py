@@ -174,9 +174,11 @@ class Store:
             write_atomically(self.keys / f"{record.key}.json", json.dumps(asdict(record), indent=1) + "\n")
         _delete(self._work / record.key)
 
-    def abandon(self, key: str) -> None:
-        """Delete the artifact in the making; the work folder stays, so that the step can resume."""
+    def abandon(self, key: str, *, resumable: bool = True) -> None:
+        """Delete the artifact in the making; the work folder stays, so that the step can resume, unless it will not."""
         _delete(self._tmp / key)
+        if not resumable:
+            _delete(self._work / key)
 
     def records(self) -> Iterator[KeyRecord]:
         for path in sorted(self.keys.glob("*.json")) if self.keys.is_dir() else ():

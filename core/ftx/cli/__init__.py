@@ -19,6 +19,7 @@ from ftx.step import load_by_name
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("ftx.cli.init:init", "Write an ftx.toml to start from"),
     "run": ("ftx.cli.run:run", "Carry out steps: ftx run train quantize export"),
+    "sweep": ("ftx.cli.sweep:sweep", "Find the best settings: many runs, one after the other"),
     "plan": ("ftx.cli.plan:plan", "Show what a run would do, and every problem with it"),
     "predict": ("ftx.cli.predict:predict", "Classify texts with a bundle or a checkpoint"),
     "eval": ("ftx.cli.evaluate:evaluate", "Measure a bundle or a checkpoint on labelled data"),

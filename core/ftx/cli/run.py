@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -11,9 +12,15 @@ from ftx.cli.completing import complete_executor, complete_steps
 from ftx.cli.interruption import Interruption
 from ftx.cli.options import command_line, config_option, json_option, load_plugins, print_json, read_config, set_option
 from ftx.console import RunConsole, print_scoreboard
+from ftx.errors import FtxError
 from ftx.events import Events
 from ftx.planner import make_plan
+from ftx.ranks import launch, this_place
 from ftx.runner import RunResult, run_plan
+from ftx.step import Executor, load_by_name
+
+TOGETHER = "ftx_plugins.train.processes"
+PARALLEL = Executor("together", "in several processes", f"{TOGETHER}:execute")
 
 
 @click.command()
@@ -25,6 +32,13 @@ from ftx.runner import RunResult, run_plan
 @click.option(
     "--executor", default="local", show_default=True, shell_complete=complete_executor, help="Where steps run."
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1, max=1024),
+    default=1,
+    show_default=True,
+    help="Train in this many processes on this machine, each with its share of every batch.",
+)
 @click.pass_context
 def run(
     context: click.Context,
@@ -34,6 +48,7 @@ def run(
     as_json: bool,
     quiet: bool,
     executor: str,
+    processes: int,
 ) -> None:
     """Carry out STEPS in this order, each a stage (train) or a stage's method (quantize:dynamic).
 
@@ -41,11 +56,27 @@ def run(
     where they are needed; see them with ftx plan.
     """
     plugins = load_plugins(context)
-    plan = make_plan(steps, read_config(config_path, settings), plugins)
+    place = this_place()
+    count = place.size if place.size > 1 else processes
+    plan = make_plan(steps, read_config(config_path, settings), plugins, processes=count)
+    options = ("--processes", str(processes)) if processes > 1 else ()
+    command = command_line("run", *steps, *options, config_path=config_path, settings=settings)
+    if processes > 1 and executor != "local":
+        raise FtxError(f"--processes trains on this machine, and --executor {executor} elsewhere", "leave one out")
+    if processes > 1 and place.size == 1:
+        context.exit(launch(_arguments(context, command, as_json=as_json, quiet=quiet), processes, command))
+    if place.size > 1:
+        load_by_name(f"{TOGETHER}:connect")(plan.device)
+    if not place.leads:
+        load_by_name(f"{TOGETHER}:follow")(plugins)
+        return
+    parallel = PARALLEL if place.size > 1 else None
     console = RunConsole(quiet=quiet)
     with console, Interruption() as interruption:
-        command = command_line("run", *steps, config_path=config_path, settings=settings)
-        result = run_plan(plan, plugins, Events([console, interruption]), command=command, executor=executor)
+        events = Events([console, interruption])
+        result = run_plan(plan, plugins, events, command=command, executor=executor, parallel=parallel)
+    if parallel is not None:
+        load_by_name(f"{TOGETHER}:dismiss")()
     if result.error is not None:
         if not as_json and result.rows:
             print_scoreboard(result.rows)
@@ -55,6 +86,13 @@ def run(
         print_json(result.to_json())
     else:
         _print_result(result, config_path)
+
+
+def _arguments(context: click.Context, command: str, *, as_json: bool, quiet: bool) -> list[str]:
+    """What each of several processes is called with."""
+    root = context.find_root().params
+    before = [*(["--debug"] if root.get("debug") else []), *(["--no-plugins"] if root.get("no_plugins") else [])]
+    return [*before, *shlex.split(command)[1:], *(["--json"] if as_json else []), *(["--quiet"] if quiet else [])]
 
 
 def _print_result(result: RunResult, config_path: Path | None) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ftx import Artifact, Bundle, Context, FtxError
 from ftx.config import BudgetTable
-from ftx.errors import ExitCode
-from ftx.scoreboard import Row, breaches_of, nearest_budget, rows_of
+from ftx.errors import BudgetError
+from ftx.scoreboard import Row, breaches_of, excess_of, nearest_budget, rows_of
 from ftx_plugins.choose.hooks import ChooseConfig
 from ftx_plugins.choose.texts import texts_of_data
 from ftx_plugins.export.card import CARD_FILE, write_card
@@ -108,7 +108,7 @@ def _infeasible(refused: Mapping[str, str], rows: list[Row], reference: Row | No
     if slower:
         hints.append("take a variant that is slower than fp32: --set choose.allow_slower_than_fp32=true")
     hints.append("or end without a choice: --set choose.enabled=false")
-    return FtxError(f"no variant may be chosen\n  {listed}", *hints, code=ExitCode.BUDGET)
+    return BudgetError(f"no variant may be chosen\n  {listed}", *hints, excess=excess_of(rows, reference, budget))
 
 
 def _compared(chosen: Measured) -> str:

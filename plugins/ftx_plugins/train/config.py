@@ -15,7 +15,7 @@ class TrainConfig(StepConfig):
     """How a model is fine-tuned. The defaults suit a BERT of base size and some thousand rows."""
 
     epochs: int = Field(3, ge=1, le=1000, description="passes over the training rows, at most")
-    batch_size: int = Field(16, ge=1, le=65536, description="rows in a forward pass of training")
+    batch_size: int = Field(16, ge=1, le=65536, description="rows in a batch of training, over all processes")
     eval_batch_size: int = Field(32, ge=1, le=65536, description="rows in a forward pass of evaluation")
     gradient_accumulation: int = Field(
         1, ge=1, le=65536, description="batches whose gradients are summed before the weights change"

@@ -25,6 +25,7 @@ from ftx_plugins.checkpoint import (
 )
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
+from ftx_plugins.train import processes
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.freeze import unfreeze_last
 from ftx_plugins.train.frozen import reuse_frozen
@@ -61,6 +62,8 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
             model, _ = _fresh_model(job.source, job.head.labels, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
+    if not processes.is_leader():
+        return {}
     figures = {seed: validation_figures(training.log, training.best_step) for seed, training in trainings.items()}
     best, soup = _combine(job, trainings, figures)
     with quiet_transformers():
@@ -103,8 +106,9 @@ def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context
         context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
     max_length = min(config.max_length, max_length_of(model.config, _load_tokenizer(source, context)))
     label_ids = np.asarray([head.labels.index(name) for name in names])
-    rows = _tokenize("train", data, source, max_length, label_ids, context)
-    validation = _tokenize("validation", data, source, max_length, label_ids, context)
+    with processes.leader_first():
+        rows = _tokenize("train", data, source, max_length, label_ids, context)
+        validation = _tokenize("validation", data, source, max_length, label_ids, context)
     _warn_about_truncation(rows, max_length, context)
     collator = _collator(source, max_length, choice.precision, context)
     objective = objective_of(config, rows.labels, head.labels)
@@ -128,7 +132,9 @@ def _fresh_model(source: Path, names: Sequence[str], config: TrainConfig, contex
 
 def _train_seed(job: Job, model: Any, seed: int) -> Training:
     folder = job.context.work / (f"trainer-{seed}" if job.config.seeds else "trainer")
-    return train(job, model, reuse_frozen(job, model), seed=seed, folder=folder)
+    with processes.leader_first():
+        frozen = reuse_frozen(job, model)
+    return train(job, model, frozen, seed=seed, folder=folder)
 
 
 def _combine(

@@ -21,4 +21,5 @@ def ftx_train() -> Iterable[Step]:
         run="ftx_plugins.train.finetune:run",
         check="ftx_plugins.train.check:check",
         requires=("torch", "transformers", "accelerate", "datasets", "safetensors", "sklearn"),
+        data_parallel=True,
     )

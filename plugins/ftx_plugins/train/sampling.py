@@ -52,6 +52,28 @@ class EpochOrder(Sampler[int]):
         return iter(order.tolist())
 
 
+class ShareOfBatches(Sampler[list[int]]):
+    """One process's share of each batch of an order: every `count`-th row, from the row `rank` on.
+
+    The batches are those of one process, so that gradients and the order of rows do not depend on how many there are. A
+    last batch with fewer rows than processes is given whole to each: its mean is then that of its rows, too.
+    """
+
+    def __init__(self, sampler: EpochOrder, rank: int, count: int) -> None:
+        self.sampler = sampler
+        self.rank = rank
+        self.count = count
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.sampler.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order, size = list(self.sampler), self.sampler.batch_size
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            yield batch if len(batch) < self.count else batch[self.rank :: self.count]
+
+
 class LongestFirst(Sampler[int]):
     """All rows, longest first: for evaluation, where the order changes nothing but the padding."""
 

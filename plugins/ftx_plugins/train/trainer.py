@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -29,7 +31,7 @@ from transformers import (
 from ftx import Context, FtxError
 from ftx.errors import ExitCode
 from ftx_plugins.checkpoint import quiet_transformers
-from ftx_plugins.train import saves
+from ftx_plugins.train import processes, saves
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.freeze import encoder_layers
 from ftx_plugins.train.frozen import FrozenPart
@@ -37,10 +39,12 @@ from ftx_plugins.train.head import is_head_parameter
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import RunningLoss
 from ftx_plugins.train.report import compute_figures, history
-from ftx_plugins.train.sampling import EpochOrder, LongestFirst
+from ftx_plugins.train.sampling import EpochOrder, LongestFirst, ShareOfBatches
 from ftx_plugins.train.tokens import TokenizedSplit
 
 SECONDS_BETWEEN_REPORTS = 0.2
+SPEED = ("eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
+"""What the Trainer says of an evaluation that is no quality of the model."""
 OPTIMIZERS = {"adamw": TrainingArguments.default_optim, "adafactor": "adafactor"}
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
@@ -84,8 +88,12 @@ def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder:
         trainer.settings = config
         trainer.frozen = frozen
         trainer.remove_callback(PrinterCallback)
+        if processes.count() > 1:
+            # The Trainer has seeded all processes alike: their rows would be dropped out alike.
+            torch.manual_seed(seed + processes.rank())
         steps = math.ceil(math.ceil(len(job.rows) / config.batch_size) / config.gradient_accumulation)
-        last = saves.last_complete(folder)
+        with processes.leader_first():
+            last = saves.last_complete(folder)
         if last is None:
             trainer.train()
         elif not _is_finished(last, config, steps):
@@ -105,11 +113,20 @@ class FineTuner(Trainer):  # type: ignore[misc]
     frozen: FrozenPart | None
     optimizer: Any
 
+    def get_train_dataloader(self) -> Any:
+        if processes.count() == 1:
+            return super().get_train_dataloader()
+        # Accelerate's way of sharing fills the last batch of an epoch up with rows of the first.
+        share = ShareOfBatches(self._get_train_sampler(), processes.rank(), processes.count())
+        loader = DataLoader(self.train_dataset, batch_sampler=share, collate_fn=self.data_collator)
+        device = self.accelerator.device
+        return prepare_data_loader(loader, device, num_processes=1, process_index=0, put_on_device=True)
+
     def _get_train_sampler(self, train_dataset: TokenizedSplit | None = None) -> EpochOrder:
         rows = train_dataset if train_dataset is not None else self.train_dataset
         return EpochOrder(
             rows.lengths,
-            self.args.train_batch_size,
+            self.settings.batch_size,
             self.args.seed,
             group_by_length=self.settings.group_by_length,
             balance=rows.labels if self.settings.sampler == "balanced" else None,
@@ -138,10 +155,13 @@ class FineTuner(Trainer):  # type: ignore[misc]
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir)
         save = saves.save_of(folder, self.state.global_step)
-        saves.unmark(save)
+        if processes.is_leader():
+            saves.unmark(save)
         super()._save_checkpoint(model, trial)
-        saves.mark_complete(save)
-        saves.keep_best_and_last(folder, self.state.best_global_step)
+        processes.wait_for_all()  # each writes the state of its own random numbers
+        if processes.is_leader():
+            saves.mark_complete(save)
+            saves.keep_best_and_last(folder, self.state.best_global_step)
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]
@@ -184,6 +204,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._context.log(
             f"epoch {round(state.epoch)}: training loss {trained:.4f}, validation loss {loss:.4f}, {shown}"
         )
+        quality = {
+            name.removeprefix("eval_"): value
+            for name, value in metrics.items()
+            if name.startswith("eval_") and isinstance(value, float) and name not in SPEED
+        }
+        self._context.evaluated(round(state.epoch), state.num_train_epochs, **quality)
 
 
 class TimedSaves(TrainerCallback):  # type: ignore[misc]
@@ -198,7 +224,8 @@ class TimedSaves(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         at_end = state.global_step % (state.max_steps // state.num_train_epochs) == 0
-        if not at_end and time.monotonic() - self._last >= self._seconds:
+        due = processes.as_the_leader_says(time.monotonic() - self._last >= self._seconds)
+        if not at_end and due:
             control.should_save = True
             control.should_log = True  # the loss up to here is in the save, and not lost to the epoch's mean
 
@@ -211,7 +238,7 @@ def _arguments(
         seed=seed,
         use_cpu=context.device == "cpu",
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=max(config.batch_size // processes.count(), 1),
         per_device_eval_batch_size=config.eval_batch_size,
         gradient_accumulation_steps=config.gradient_accumulation,
         learning_rate=config.learning_rate,

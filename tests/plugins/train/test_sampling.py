@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ftx_plugins.train.sampling import EpochOrder, LongestFirst
+from ftx_plugins.train.sampling import EpochOrder, LongestFirst, ShareOfBatches
 from ftx_plugins.train.tokens import Collator
 
 LENGTHS = np.random.default_rng(0).integers(3, 60, size=1003)
@@ -55,3 +55,30 @@ def test_rows_are_padded_to_a_multiple_but_never_beyond_what_the_model_takes() -
     assert batch["attention_mask"].sum(dim=1).tolist() == [3, 10]
     left = Collator(pad_id=0, pad_left=True, multiple=1, max_length=12)(rows)
     assert left["input_ids"][0].tolist() == [0] * 7 + [1, 2, 3]
+
+
+def shares(rows: int, count: int) -> list[list[list[int]]]:
+    """Of each process its share of every batch of 8 rows."""
+    sampler = EpochOrder(LENGTHS[:rows], 8, 0, group_by_length=True)
+    sampler.set_epoch(1)
+    return [list(ShareOfBatches(sampler, rank, count)) for rank in range(count)]
+
+
+def test_the_shares_of_all_processes_are_the_batches_of_one() -> None:
+    [whole], parts = shares(1003, 1), shares(1003, 4)
+    assert len(whole) == 126
+    assert all(len(part) == 126 for part in parts)
+    for place, batch in enumerate(whole[:-1]):
+        assert sorted(row for part in parts for row in part[place]) == sorted(batch)
+        assert {len(part[place]) for part in parts} == {2}
+
+
+def test_a_last_batch_with_fewer_rows_than_processes_is_given_to_each() -> None:
+    [whole], parts = shares(1003, 1), shares(1003, 4)
+    assert len(whole[-1]) == 3
+    assert all(part[-1] == whole[-1] for part in parts)
+
+
+def test_a_share_has_the_length_that_it_gives() -> None:
+    sampler = EpochOrder(LENGTHS[:17], 8, 0, group_by_length=True)
+    assert len(ShareOfBatches(sampler, 0, 2)) == len(list(ShareOfBatches(sampler, 0, 2))) == 3

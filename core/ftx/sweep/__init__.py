@@ -1,0 +1,1 @@
+"""Searching for settings: many runs of one plan, and the best of them."""
