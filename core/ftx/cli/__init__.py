@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("ftx.cli.run:run", "Carry out steps: ftx run train quantize export"),
     "plan": ("ftx.cli.plan:plan", "Show what a run would do, and every problem with it"),
     "predict": ("ftx.cli.predict:predict", "Classify texts with a bundle or a checkpoint"),
+    "serve": ("ftx.cli.serve:serve", "Answer requests over HTTP with a bundle"),
     "eval": ("ftx.cli.evaluate:evaluate", "Measure a bundle or a checkpoint on labelled data"),
     "bench": ("ftx.cli.bench:bench", "Measure a bundle's variants on this machine"),
     "compare": ("ftx.cli.compare:compare", "Say which of two models is better, or that the rows cannot tell"),

@@ -50,6 +50,10 @@ class Deployment:
     contract: Contract
     variant: Variant
     engine: Engine
+    vocabulary: int
+    """Token ids are less than this."""
+    runtime: str
+    """What executes the variant."""
     workers: int
     threads: int | None
     """None: the runtime's own number."""
@@ -88,8 +92,9 @@ def deploy(
     alone = measure_budget(first.session, first.encoder, rows, rule, settings.limits.queue_seconds / 2)
     rule = replace(rule, budget=settings.batch_tokens or alone.budget)
     crew = _choose_crew(first, rows, rule, settings, load)
+    tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER_FILE))
     engine = Engine(
-        Tokenizer.from_file(str(bundle.path / TOKENIZER_FILE)),
+        tokenizer,
         first.contract,
         [predictor.session for predictor in crew.predictors],
         EngineSettings(
@@ -103,7 +108,16 @@ def deploy(
     )
     engine.start()
     return Deployment(
-        name, bundle, first.contract, first.variant, engine, len(crew.predictors), crew.threads, crew.measured
+        name=name,
+        bundle=bundle,
+        contract=first.contract,
+        variant=first.variant,
+        engine=engine,
+        vocabulary=tokenizer.get_vocab_size(),
+        runtime=settings.runtime or first.variant.runtime,
+        workers=len(crew.predictors),
+        threads=crew.threads,
+        measured=crew.measured,
     )
 
 

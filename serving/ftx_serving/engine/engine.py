@@ -243,7 +243,7 @@ class Engine:
             tokenize = item.tokenized - item.tokenize_started
             queue = taken - item.arrived - tokenize
             timing = Timing(queue, tokenize, batch.assemble, batch.compute, len(batch.items), batch.padded_tokens)
-            answer = Answer(logits, item.length, item.truncated, timing)
+            answer = Answer(logits, item.length, item.unknown, item.truncated, timing)
             with self._lock:
                 self._leave(item)
                 self._cache.keep(item.source, answer)

@@ -78,6 +78,8 @@ class Answer:
 
     logits: np.ndarray
     tokens: int
+    unknown: int
+    """Tokens that the vocabulary has no other name for."""
     truncated: bool
     timing: Timing
     cached: bool = False
@@ -128,6 +130,7 @@ class Item:
     tokens: Tokens | None = None
     length: int = 0
     """Tokens; estimated until it is tokenized."""
+    unknown: int = 0
     truncated: bool = False
     tokenize_started: float = 0.0
     tokenized: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ class SourceEncoder:
 
     def __init__(self, tokenizer: Tokenizer, contract: Contract) -> None:
         sides: tuple[Side, ...] = ("left", "right")
+        self._unknown = unknown_token_id(tokenizer)
         self._default: Side = contract.truncation_side
         self._encoders: dict[Side, Encodes] = {
             side: TextEncoder(tokenizer, replace(contract, truncation_side=side)) for side in sides
@@ -40,7 +42,18 @@ class SourceEncoder:
         finished = time.monotonic()
         for item in items:
             item.tokenize_started, item.tokenized = started, finished
+            if self._unknown is not None and item.tokens is not None:
+                item.unknown = item.tokens.ids.count(self._unknown)
         return failed
+
+
+def unknown_token_id(tokenizer: Tokenizer) -> int | None:
+    """The id that stands for what the vocabulary lacks; None where it lacks nothing."""
+    model = json.loads(tokenizer.to_str()).get("model") or {}
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    name = model.get("unk_token")
+    return None if name is None else tokenizer.token_to_id(name)
 
 
 def _tokenize(encoder: Encodes, items: Sequence[Item]) -> Iterable[tuple[Item, Refused]]:
