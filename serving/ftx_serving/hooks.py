@@ -14,10 +14,8 @@ class ServeConfig(StepConfig):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every one of this machine")
     port: int = Field(8000, ge=0, le=65535, description="Port; 0: any that is free")
-    name: str = Field(
-        "classifier", pattern=r"^[A-Za-z0-9._-]+$", description="Under which clients address the model"
-    )
-    api_key_env: str | None = Field(None, description="Environment variable with the API key; none: no key is asked for")
+    name: str = Field("classifier", pattern=r"^[A-Za-z0-9._-]+$", description="Under which clients address the model")
+    api_key_env: str | None = Field(None, description="Environment variable with the API key; none: none is asked for")
     variant: str | None = Field(None, description="Variant of the bundle; none: the one chosen here, or its first")
     runtime: str | None = Field(None, description="What executes it; none: the variant's own")
     workers: int | None = Field(None, ge=1, le=1024, description="Batches computed at a time; none: measured")

@@ -13,25 +13,31 @@ from ftx_serving.server.errors import HttpError
 from ftx_serving.server.settings import ServerSettings
 
 Form = TypeVar("Form")
+READ_TO_REFUSE = 4
+"""A body of up to so many times the limit is read (and dropped): most clients read no answer before they have sent all."""
 
 
 async def read_body(request: Request, settings: ServerSettings) -> bytes:
     """The whole body. Raises `Refused` for one that is too large, and `HttpError` 408 for one that is too slow."""
-    announced = request.headers.get("content-length")
-    if announced is not None and announced.isdigit() and int(announced) > settings.max_body:
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > READ_TO_REFUSE * settings.max_body:
         raise _too_large(settings.max_body)
+    chunks: list[bytes] = []
+    size = 0
     try:
         async with asyncio.timeout(settings.body_seconds):
-            chunks, size = [], 0
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > settings.max_body:
-                    raise _too_large(settings.max_body)
-                chunks.append(chunk)
+                if size <= settings.max_body:
+                    chunks.append(chunk)
+                elif size > READ_TO_REFUSE * settings.max_body:
+                    break
     except TimeoutError:
         raise HttpError(408, "timeout", f"the body did not arrive within {settings.body_seconds:g} s") from None
     except ClientDisconnect:
         raise HttpError(400, "validation", "the client went away") from None
+    if size > settings.max_body:
+        raise _too_large(settings.max_body)
     return b"".join(chunks)
 
 
