@@ -41,6 +41,7 @@ KEEPS_MODEL = ("model", CHOOSE)
 """Stages whose steps give a model, and change nothing about what it answers."""
 FETCH = "model:hub"
 FINAL = "evaluate:test"
+SERVE = "serve"
 
 Value = TypeVar("Value")
 
@@ -136,8 +137,15 @@ class _Planner:
         last_bundle, choose = self._choice_behind(asked)
         if not _has(asked, "train") and self.has_head and self.reference is None and self.subject is None:
             self.reference = self._newest((Checkpoint,))
+        final = self.plugins.steps().get(FINAL) if changing else None
+        if final in asked:
+            final = None
         for place, step in enumerate(asked):
             self._check_order(step, asked[:place], asked[place + 1 :])
+            if final and self.reference and step.stage == SERVE and not any(map(_changes_model, asked[place:])):
+                # It ends when somebody stops it: the report must not wait for that.
+                self._add(final, added=True)
+                final = None
             if _changes_model(step) and self.reference and self.baseline is None and evaluate:
                 self._add(evaluate, added=True)
             planned = self._add(step)
@@ -148,8 +156,7 @@ class _Planner:
                 self._add(evaluate, added=True)
             if choose is not None and place == last_bundle:
                 self._add(choose, added=True)
-        final = self.plugins.steps().get(FINAL)
-        if changing and self.reference and final and final not in asked:
+        if final and self.reference:
             self._add(final, added=True)
 
     def _choice_behind(self, asked: Sequence[Step]) -> tuple[int | None, Step | None]:

@@ -90,11 +90,12 @@ class TextEncoder:
         """The encoding of a long text from no more of its beginning than it takes.
 
         The beginning ends at a boundary that no token crosses, so its tokens are the first ones of the whole text; once
-        they fill the input, nothing behind them matters.
+        there are more than the input holds, nothing behind them matters. `overflowing` thus tells of a long text, too,
+        whether it was cut.
         """
         for prefix in self._beginnings(text):
             [encoding] = self._tokenizer.encode_batch([prefix])
-            if len(encoding) >= self.contract.max_length:
+            if encoding.overflowing:
                 return encoding
         return self._tokenizer.encode_batch([text])[0]
 

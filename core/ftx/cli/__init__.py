@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sweep": ("ftx.cli.sweep:sweep", "Find the best settings: many runs, one after the other"),
     "plan": ("ftx.cli.plan:plan", "Show what a run would do, and every problem with it"),
     "predict": ("ftx.cli.predict:predict", "Classify texts with a bundle or a checkpoint"),
+    "serve": ("ftx.cli.serve:serve", "Answer requests over HTTP with a bundle"),
     "eval": ("ftx.cli.evaluate:evaluate", "Measure a bundle or a checkpoint on labelled data"),
     "bench": ("ftx.cli.bench:bench", "Measure a bundle's variants on this machine"),
     "compare": ("ftx.cli.compare:compare", "Say which of two models is better, or that the rows cannot tell"),

@@ -25,6 +25,8 @@ PRECISION_HINTS = {"bf16": "bf16"}
 class OpenvinoSession:
     """A compiled model; calls may come from several threads, each has an infer request of its own."""
 
+    length_step = LENGTH_STEP
+
     def __init__(self, model: ov.CompiledModel) -> None:
         self._model = model
         self._names = frozenset(value.any_name for value in model.inputs)

@@ -1,0 +1,64 @@
+"""`ftx serve`, behind its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ftx import machine
+from ftx.artifacts import Bundle
+from ftx.plugins import PluginManager
+from ftx_serving.engine.admission import Limits
+from ftx_serving.engine.deployment import DeploySettings
+from ftx_serving.serve import as_bundle, say_on_terminal, serve
+from ftx_serving.server.settings import ServerSettings
+from ftx_serving.step import read_key
+
+
+def serve_references(
+    found: Mapping[str, Callable[[], object]], plugins: PluginManager, flags: Mapping[str, Any]
+) -> None:
+    """Serve what `found` finds; `flags` are the options by their names."""
+    bundles = {name: partial(_bundle, name, find) for name, find in found.items()}
+    for find in bundles.values():
+        find()
+    server = ServerSettings(
+        host=flags["host"],
+        port=flags["port"],
+        api_key=read_key(flags["api_key_env"]),
+        open_metrics=not flags["closed_metrics"],
+        max_body=flags["max_body"],
+        grace_seconds=flags["grace"],
+        drain_seconds=flags["drain"],
+    )
+    device = flags["device"]
+    if device == "auto":
+        device = "cuda" if machine.has_cuda() and _runs_on_cuda(plugins) else "cpu"
+    deploy = DeploySettings(
+        variant=flags["variant"],
+        runtime=flags["runtime"],
+        device=device,
+        workers=flags["workers"],
+        threads=flags["threads"],
+        batch_tokens=flags["batch_tokens"],
+        tokenizers=flags["tokenizers"],
+        cache=flags["cache"],
+        limits=Limits(flags["max_texts"], flags["max_characters"], flags["queue_seconds"]),
+    )
+    serve(bundles, plugins, server, deploy, say_on_terminal)
+
+
+def _bundle(name: str, find: Callable[[], object]) -> Bundle:
+    return as_bundle(find(), name)
+
+
+def _runs_on_cuda(plugins: PluginManager) -> bool:
+    """Whether an ONNX Runtime that was built for GPUs is installed."""
+    if "onnxruntime" not in plugins.runtimes():
+        return False
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()

@@ -1,0 +1,1 @@
+"""What answers requests: admission, tokenizing, batching, computing. Knows nothing of HTTP."""

@@ -1,0 +1,178 @@
+"""From a bundle to an engine that may be trusted: hashes, golden examples, warm-up; only then does it serve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tokenizers import Encoding, Tokenizer
+
+from ftx import machine
+from ftx.artifacts import Bundle
+from ftx.step import Runtime
+from ftx_serving.contract import GOLDEN_FILE, TOKENIZER_FILE, Contract, Variant
+from ftx_serving.engine.admission import Limits
+from ftx_serving.engine.engine import Engine, EngineSettings
+from ftx_serving.engine.golden import check_golden
+from ftx_serving.engine.pending import BatchRule
+from ftx_serving.engine.running import Batch
+from ftx_serving.engine.warmup import Measured, measure_budget, measure_together
+from ftx_serving.predictor import Predictor
+
+CLEARLY_BETTER = 1.1
+"""What several workers must gain over one, which needs the memory of one session."""
+
+
+@dataclass(frozen=True)
+class DeploySettings:
+    """What is fixed by flags; None: measured."""
+
+    variant: str | None = None
+    runtime: str | None = None
+    device: str = "cpu"
+    workers: int | None = None
+    threads: int | None = None
+    """Of each worker."""
+    batch_tokens: int | None = None
+    """Padded tokens of a batch."""
+    tokenizers: int | None = None
+    cache: int = 0
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A bundle that serves."""
+
+    name: str
+    bundle: Bundle
+    contract: Contract
+    variant: Variant
+    engine: Engine
+    vocabulary: int
+    """Token ids are less than this."""
+    runtime: str
+    """What executes the variant."""
+    workers: int
+    threads: int | None
+    """None: the runtime's own number."""
+    measured: Measured
+
+    def describe(self) -> str:
+        count = f"{self.workers} worker{'s' if self.workers != 1 else ''}"
+        threads = "" if self.threads is None else f" of {self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{self.name}: {self.variant.name} of {self.bundle.digest[:12]}, {count}{threads}; {self.measured}"
+
+
+@dataclass(frozen=True)
+class _Crew:
+    """Predictors with a session each, of so many threads."""
+
+    predictors: list[Predictor]
+    threads: int | None
+    measured: Measured
+
+
+def deploy(
+    name: str,
+    bundle: Bundle,
+    runtimes: Mapping[str, Runtime],
+    settings: DeploySettings,
+    *,
+    on_batch: Callable[[Batch], None] = lambda batch: None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Deployment:
+    """Load, check and measure the bundle, and start its engine. Raises `FtxError` where it must not serve."""
+    load = _Loader(bundle, runtimes, settings, warn)
+    first = load(settings.threads)
+    check_golden(bundle, first)
+    rows = _golden_rows(bundle, first)
+    rule = BatchRule(length_step=getattr(first.session, "length_step", 1), alone=not first.variant.batch_invariant)
+    alone = measure_budget(first.session, first.encoder, rows, rule, settings.limits.queue_seconds / 2)
+    rule = replace(rule, budget=settings.batch_tokens or alone.budget)
+    crew = _choose_crew(first, rows, rule, settings, load)
+    tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER_FILE))
+    engine = Engine(
+        tokenizer,
+        first.contract,
+        [predictor.session for predictor in crew.predictors],
+        EngineSettings(
+            rule=rule,
+            limits=settings.limits,
+            tokens_per_second=crew.measured.tokens_per_second,
+            tokenizers=settings.tokenizers or max(1, machine.cores() // 8),
+            cache=settings.cache,
+        ),
+        on_batch,
+    )
+    engine.start()
+    return Deployment(
+        name=name,
+        bundle=bundle,
+        contract=first.contract,
+        variant=first.variant,
+        engine=engine,
+        vocabulary=tokenizer.get_vocab_size(),
+        runtime=settings.runtime or first.variant.runtime,
+        workers=len(crew.predictors),
+        threads=crew.threads,
+        measured=crew.measured,
+    )
+
+
+@dataclass
+class _Loader:
+    """Loads the bundle again and again, hashes checked the first time, and always the variant that was chosen first."""
+
+    bundle: Bundle
+    runtimes: Mapping[str, Runtime]
+    settings: DeploySettings
+    warn: Callable[[str], None]
+    chosen: Variant | None = None
+
+    def __call__(self, threads: int | None) -> Predictor:
+        first = self.chosen is None
+        predictor = Predictor.load(
+            self.bundle.path,
+            runtimes=self.runtimes,
+            variant=self.settings.variant if self.chosen is None else self.chosen.name,
+            runtime=self.settings.runtime,
+            device=self.settings.device,
+            threads=threads,
+            verify=first,
+            warn=self.warn if first else lambda message: None,
+        )
+        self.chosen = predictor.variant
+        return predictor
+
+
+def _choose_crew(
+    first: Predictor, rows: list[Encoding], rule: BatchRule, settings: DeploySettings, load: _Loader
+) -> _Crew:
+    """The number of workers and their threads that compute the most, or those that the flags fix."""
+
+    def crew(workers: int, threads: int | None) -> _Crew:
+        # A session each: OpenVINO's runs one call at a time.
+        predictors = [first if (threads == settings.threads and n == 0) else load(threads) for n in range(workers)]
+        together = measure_together([each.session for each in predictors], first.encoder, rows, rule)
+        return _Crew(predictors, threads, together)
+
+    cores = machine.cores()
+    if settings.workers is not None:
+        return crew(settings.workers, settings.threads or max(1, cores // settings.workers))
+    one = crew(1, settings.threads)
+    runtime = load.runtimes.get(first.variant.runtime)
+    if settings.threads is not None or cores < 2 or settings.device != "cpu" or (runtime and runtime.process_threads):
+        return one
+    many = crew(cores, 1) if cores < 8 else crew(cores // 4, 4)
+    better = many.measured.tokens_per_second > CLEARLY_BETTER * one.measured.tokens_per_second
+    return many if better else one
+
+
+def _golden_rows(bundle: Bundle, predictor: Predictor) -> list[Encoding]:
+    """The golden examples' tokens."""
+    lines = (bundle.path / GOLDEN_FILE).read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    pairs = [row["text_pair"] for row in rows if "text_pair" in row]
+    return predictor.encoder.encode([row["text"] for row in rows], pairs or None)

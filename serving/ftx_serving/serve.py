@@ -1,0 +1,55 @@
+"""`ftx serve` and the step `serve`: a server of bundles, until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from ftx.artifacts import Bundle
+from ftx.errors import FtxError
+from ftx.plugins import PluginManager
+from ftx_serving.engine.deployment import DeploySettings
+from ftx_serving.server.app import Service
+from ftx_serving.server.lifecycle import run
+from ftx_serving.server.logs import log_as_json
+from ftx_serving.server.metrics import Metrics
+from ftx_serving.server.models import Models
+from ftx_serving.server.settings import ServerSettings
+
+
+def serve(
+    bundles: Mapping[str, Callable[[], Bundle]],
+    plugins: PluginManager,
+    server: ServerSettings,
+    deploy: DeploySettings,
+    say: Callable[[str], None],
+) -> None:
+    """Serve the bundles, each under its name and the first one as the default, until SIGINT or SIGTERM.
+
+    `bundles` finds each of them; it is asked again whenever a model is loaded anew. Raises `FtxError` where the port
+    is taken, or a bundle must not serve.
+    """
+    log_as_json()
+    metrics = Metrics()
+    models = Models(
+        bundles,
+        plugins.runtimes(),
+        deploy,
+        drain_seconds=server.drain_seconds,
+        on_batch=metrics.count_batch,
+        say=say,
+    )
+    metrics.watch(models)
+    run(Service(models, server, metrics), say)
+
+
+def say_on_terminal(message: str) -> None:
+    """To standard error, line by line: whoever starts the server waits for one of them."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def as_bundle(found: object, reference: str) -> Bundle:
+    """Raises `FtxError` for an artifact that is no bundle."""
+    if not isinstance(found, Bundle):
+        raise FtxError(f"{reference} is not a bundle, which a server needs", "export it first: ftx run export")
+    return found

@@ -1,0 +1,97 @@
+"""From a request to its answers: let in, waited for, dropped if the client goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from ftx_serving.engine.deployment import Deployment
+from ftx_serving.engine.items import Answer, Source
+from ftx_serving.engine.refusal import Reason, Refused
+from ftx_serving.server.errors import HttpError
+from ftx_serving.server.models import Models
+
+DEADLINE_HEADER = "x-request-timeout-ms"
+GONE = HttpError(400, "validation", "the client went away")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The answers, and who gave them."""
+
+    deployment: Deployment
+    answers: list[Answer]
+    seconds: float
+
+    def headers(self) -> dict[str, str]:
+        """Times in milliseconds; of a request of several texts, the longest of each stage."""
+        timings = [answer.timing for answer in self.answers]
+        stages = {
+            "queue": max(timing.queue for timing in timings),
+            "tokenize": max(timing.tokenize for timing in timings),
+            "batch": max(timing.batch for timing in timings),
+            "compute": max(timing.compute for timing in timings),
+            "total": self.seconds,
+        }
+        return {
+            "server-timing": ", ".join(f"{name};dur={1000 * value:.2f}" for name, value in stages.items()),
+            "x-total-time": f"{1000 * stages['total']:.0f}",
+            "x-queue-time": f"{1000 * stages['queue']:.0f}",
+            "x-tokenization-time": f"{1000 * stages['tokenize']:.0f}",
+            "x-inference-time": f"{1000 * stages['compute']:.0f}",
+            "x-compute-tokens": str(sum(answer.tokens for answer in self.answers)),
+            "x-batch-size": str(max(timing.batch_size for timing in timings)),
+            "x-batch-tokens": str(max(timing.batch_tokens for timing in timings)),
+        }
+
+
+async def answer(
+    request: Request, models: Models, name: str | None, sources: Sequence[Source], longest: float
+) -> Answered:
+    """The model's answers, within `longest` seconds or the request's own deadline.
+
+    Raises `Refused`, and `HttpError` for a model that is not there. The request's body must have been read.
+    """
+    started = time.monotonic()
+    deadline = started + _seconds_left(request, longest)
+    deployment = models.find(name)
+    try:
+        submitted = deployment.engine.submit(sources, deadline)
+    except Refused:
+        # Between the look-up and here the model was replaced.
+        newer = models.find(name)
+        if newer is deployment:
+            raise
+        deployment, submitted = newer, newer.engine.submit(sources, deadline)
+    answers = asyncio.wrap_future(submitted.future)
+    # After the body the next message is that the client has gone.
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - started):
+            await asyncio.wait({answers, gone}, return_when=asyncio.FIRST_COMPLETED)
+    except TimeoutError:
+        raise Refused(Reason.DEADLINE, "the answer took longer than the request may wait") from None
+    finally:
+        gone.cancel()
+        if not answers.done():
+            answers.cancel()
+    if answers.cancelled():
+        raise GONE
+    return Answered(deployment, answers.result(), time.monotonic() - started)
+
+
+def _seconds_left(request: Request, longest: float) -> float:
+    raw = request.headers.get(DEADLINE_HEADER)
+    if raw is None:
+        return longest
+    try:
+        seconds = float(raw) / 1000
+    except ValueError:
+        seconds = -1.0
+    if not seconds > 0:
+        raise Refused(Reason.VALIDATION, f"{DEADLINE_HEADER} is no positive number of milliseconds")
+    return min(seconds, longest)

@@ -1,0 +1,259 @@
+"""The application: routes of text-embeddings-inference's form, of the Open Inference Protocol, and a page."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp
+
+from ftx.errors import FtxError
+from ftx.plugins import own_version
+from ftx_serving.engine.deployment import Deployment
+from ftx_serving.engine.refusal import Reason, Refused
+from ftx_serving.predictor import ranked
+from ftx_serving.server import forms, open_inference
+from ftx_serving.server.answering import Answered, answer
+from ftx_serving.server.body import decode, read_body
+from ftx_serving.server.documentation import INFER, PREDICT, PREDICT_NESTED
+from ftx_serving.server.errors import HttpError, error_response, respond
+from ftx_serving.server.gate import Gate
+from ftx_serving.server.metrics import Metrics
+from ftx_serving.server.models import Models
+from ftx_serving.server.settings import ServerSettings
+
+VERSION = "1"
+"""Of a model, as the protocol wants one; a bundle that takes another's place keeps it."""
+CONTENT_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
+
+
+@dataclass
+class Service:
+    """What the routes share."""
+
+    models: Models
+    settings: ServerSettings
+    metrics: Metrics
+    stopping: bool = False
+
+    @property
+    def ready(self) -> bool:
+        return not self.stopping and self.models.ready
+
+    async def ask(self, request: Request, name: str | None, sources: list[Any]) -> Answered:
+        answered = await answer(request, self.models, name, sources, self.settings.answer_seconds)
+        self.metrics.count_answers(answered)
+        return answered
+
+
+def build(service: Service) -> ASGIApp:
+    """The ASGI application."""
+    app = FastAPI(title="ftx serve", version=own_version(), description="Text classification with a checked bundle.")
+    _add_prediction(app, service)
+    _add_state(app, service)
+    _add_open_inference(app, service)
+    _add_errors(app, service)
+    return Gate(app, service.settings, service.metrics, lambda: service.stopping)
+
+
+def _add_prediction(app: FastAPI, service: Service) -> None:
+    @app.post("/predict", openapi_extra=PREDICT, summary="Classify texts")
+    async def predict(request: Request) -> Response:
+        if "text" in request.query_params:
+            return await _predict_query(request, service)
+        asked, answered = await _predict(request, service)
+        rows = _rows(asked, answered)
+        return _json(rows if asked.batch else rows[0], answered.headers())
+
+    @app.post("/", openapi_extra=PREDICT_NESTED, summary="Classify texts, for the clients of Hugging Face")
+    async def predict_nested(request: Request) -> Response:
+        asked, answered = await _predict(request, service)
+        return _json(_rows(asked, answered), answered.headers())
+
+
+async def _predict(request: Request, service: Service) -> tuple[forms.Asked, Answered]:
+    body = await read_body(request, service.settings)
+    deployment = service.models.find()
+    asked = forms.understand(decode(body, forms.decoder), deployment.contract)
+    answered = await service.ask(request, None, asked.sources)
+    forms.check_truncation(asked, answered.answers, deployment.contract)
+    return asked, answered
+
+
+async def _predict_query(request: Request, service: Service) -> Response:
+    """The best label of one text, as the usual guides to fine-tuning answer it."""
+    await read_body(request, service.settings)
+    pair = request.query_params.get("text_pair")
+    given = [request.query_params["text"], *([] if pair is None else [pair])]
+    deployment = service.models.find()
+    asked = forms.understand(forms.PredictRequest(inputs=[list(given)]), deployment.contract)
+    answered = await service.ask(request, None, asked.sources)
+    deployment = answered.deployment
+    [found] = ranked(answered.answers[0].logits, deployment.contract.labels, 1, deployment.variant.temperature)
+    place = deployment.contract.labels.index(found["label"])
+    return _json({"label": found["label"], "id": place, "score": found["score"]}, answered.headers())
+
+
+def _rows(asked: forms.Asked, answered: Answered) -> list[list[dict[str, Any]]]:
+    labels, temperature = answered.deployment.contract.labels, answered.deployment.variant.temperature
+    return [forms.scores(each, asked, labels, temperature) for each in answered.answers]
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        html = files("ftx_serving.server").joinpath("page.html").read_text(encoding="utf-8")
+        return HTMLResponse(html, headers={"content-security-policy": CONTENT_POLICY})
+
+    @app.get("/info", summary="The model and its limits")
+    async def info() -> Response:
+        return _json(_info(service.models.find(), service))
+
+    @app.get("/health", summary="Whether requests are answered")
+    async def health() -> Response:
+        return _health(service, ready=True)
+
+    @app.get("/metrics", summary="Measurements, for Prometheus")
+    async def metrics() -> Response:
+        return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _info(deployment: Deployment, service: Service) -> dict[str, Any]:
+    contract, variant = deployment.contract, deployment.variant
+    limits = deployment.engine.settings.limits
+    return {
+        "model_id": deployment.bundle.meta.get("base") or deployment.name,
+        "model_sha": deployment.bundle.digest,
+        "model_dtype": variant.precision,
+        "model_type": {"classifier": {"id2label": dict(map(_with_text_key, enumerate(contract.labels)))}},
+        "served_model_name": deployment.name,
+        "models": service.models.names,
+        "task": contract.task,
+        "pair": contract.pair,
+        "variant": variant.name,
+        "runtime": deployment.runtime,
+        "temperature": variant.temperature,
+        "max_input_length": contract.max_length,
+        "auto_truncate": True,
+        "truncation_direction": contract.truncation_side,
+        "max_batch_tokens": deployment.engine.settings.rule.budget,
+        "max_client_batch_size": limits.items,
+        "max_characters": limits.characters,
+        "max_body_bytes": service.settings.max_body,
+        "tokenization_workers": deployment.engine.settings.tokenizers,
+        "workers": deployment.workers,
+        "threads": deployment.threads,
+        "predicted_texts_per_second": round(deployment.measured.texts_per_second, 1),
+        "version": own_version(),
+    }
+
+
+def _with_text_key(numbered: tuple[int, str]) -> tuple[str, str]:
+    return str(numbered[0]), numbered[1]
+
+
+def _add_open_inference(app: FastAPI, service: Service) -> None:
+    models = service.models
+
+    @app.get("/v2", summary="Server metadata")
+    async def server() -> Response:
+        return _json({"name": "ftx", "version": own_version(), "extensions": open_inference.EXTENSIONS})
+
+    @app.get("/v2/health/live", summary="Whether the server works")
+    async def live() -> Response:
+        return _health(service, ready=False)
+
+    @app.get("/v2/health/ready", summary="Whether requests are answered")
+    async def ready() -> Response:
+        return _health(service, ready=True)
+
+    @app.get("/v2/models/{name}", summary="Model metadata")
+    @app.get("/v2/models/{name}/versions/{version}", summary="Model metadata")
+    async def model(name: str, version: str = VERSION) -> Response:
+        return _json(open_inference.describe(_find(models, name, version), VERSION))
+
+    @app.get("/v2/models/{name}/ready", summary="Whether the model answers")
+    @app.get("/v2/models/{name}/versions/{version}/ready", summary="Whether the model answers")
+    async def model_ready(name: str, version: str = VERSION) -> Response:
+        alive = _find(models, name, version).engine.death is None and not service.stopping
+        return _json({"name": name, "ready": alive}, status=200 if alive else 503)
+
+    @app.post("/v2/models/{name}/infer", openapi_extra=INFER, summary="Classify texts, or compute logits of tokens")
+    @app.post(
+        "/v2/models/{name}/versions/{version}/infer",
+        openapi_extra=INFER,
+        summary="Classify texts, or compute logits of tokens",
+    )
+    async def infer(request: Request, name: str, version: str = VERSION) -> Response:
+        body = await read_body(request, service.settings)
+        deployment = _find(models, name, version)
+        asked = decode(body, open_inference.decoder)
+        sources, wanted = open_inference.understand(asked, deployment.contract, deployment.vocabulary)
+        answered = await service.ask(request, name, sources)
+        document = open_inference.respond(asked, answered.deployment, VERSION, wanted, answered.answers)
+        return _json(document, answered.headers())
+
+    @app.post("/v2/repository/index", summary="The models")
+    async def index() -> Response:
+        serving = {each.name for each in models.serving()}
+        states = {name: "READY" if name in serving else "LOADING" for name in models.names}
+        return _json([{"name": name, "version": VERSION, "state": state} for name, state in states.items()])
+
+    @app.post("/v2/repository/models/{name}/load", summary="Look for the model's bundle again, and serve what is found")
+    async def load(name: str) -> Response:
+        old = models.find(name)
+        try:
+            new = await asyncio.to_thread(models.load, name)
+        except FtxError as error:
+            message = f"the bundle that was found is not served, {old.bundle.digest[:12]} goes on: {error.message}"
+            raise HttpError(400, "load", message) from None
+        return _json({"name": name, "model_sha": new.bundle.digest, "previous": old.bundle.digest})
+
+
+def _find(models: Models, name: str, version: str) -> Deployment:
+    if version != VERSION:
+        raise HttpError(404, "not_found", f"there is no such version; there is {VERSION}")
+    return models.find(name)
+
+
+def _health(service: Service, *, ready: bool) -> Response:
+    """Live: no stage has died. Ready: and all models are checked and warm, and the server is not stopping."""
+    if deaths := service.models.deaths:
+        return error_response(503, Reason.UNHEALTHY.value, "; ".join(deaths))
+    if ready and not service.ready:
+        return error_response(503, Reason.UNHEALTHY.value, "stopping" if service.stopping else "loading")
+    return _json({"ready": True} if ready else {"live": True})
+
+
+def _add_errors(app: FastAPI, service: Service) -> None:
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused | HttpError)
+        kind = error.error_type if isinstance(error, HttpError) else error.reason.value
+        service.metrics.errors.labels(kind).inc()
+        return respond(error)
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        kind = "not_found" if error.status_code == 404 else "validation"
+        service.metrics.errors.labels(kind).inc()
+        return error_response(error.status_code, kind, str(error.detail), dict(error.headers or {}))
+
+    async def bug(request: Request, error: Exception) -> Response:
+        service.metrics.errors.labels("internal").inc()
+        return error_response(500, "internal", f"a bug of ftx: {type(error).__name__}; the log has its traceback")
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(HttpError, refused)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, bug)
+
+
+def _json(document: Any, headers: dict[str, str] | None = None, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(document), status, headers, media_type="application/json")

@@ -1,0 +1,171 @@
+"""The Open Inference Protocol, version 2, over REST: texts in, labels and scores out; tokens in, logits out.
+
+https://github.com/open-inference/open-inference-protocol
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ftx_serving.contract import Contract
+from ftx_serving.engine.deployment import Deployment
+from ftx_serving.engine.items import Answer, Source, TokenIds
+from ftx_serving.engine.refusal import Reason, Refused
+from ftx_serving.predictor import softmax
+
+TEXT, PAIR = "text", "text_pair"
+IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
+LABEL, SCORE, SCORES, LOGITS = "label", "score", "scores", "logits"
+OUTPUTS = (LABEL, SCORE, SCORES, LOGITS)
+EXTENSIONS = ["model_repository"]
+
+
+class Tensor(msgspec.Struct):
+    """An input."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any] | None = None
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Wanted(msgspec.Struct):
+    """An output that is asked for."""
+
+    name: str
+
+
+class InferRequest(msgspec.Struct):
+    """`POST /v2/models/{m}/infer`."""
+
+    inputs: list[Tensor]
+    outputs: list[Wanted] = msgspec.field(default_factory=list)
+    id: str | None = None
+
+
+decoder = msgspec.json.Decoder(InferRequest)
+
+
+def describe(deployment: Deployment, version: str) -> dict[str, Any]:
+    """The model's metadata."""
+    contract = deployment.contract
+    texts = [TEXT, PAIR] if contract.pair else [TEXT]
+    tokens = [name for name in (IDS, MASK, TYPES) if name in contract.inputs]
+    classes = len(contract.labels)
+    return {
+        "name": deployment.name,
+        "versions": [version],
+        "platform": f"ftx_{deployment.variant.format}",
+        "inputs": [
+            *({"name": name, "datatype": "BYTES", "shape": [-1]} for name in texts),
+            *({"name": name, "datatype": "INT64", "shape": [-1, -1]} for name in tokens),
+        ],
+        "outputs": [
+            {"name": LABEL, "datatype": "BYTES", "shape": [-1]},
+            {"name": SCORE, "datatype": "FP32", "shape": [-1]},
+            {"name": SCORES, "datatype": "FP32", "shape": [-1, classes]},
+            {"name": LOGITS, "datatype": "FP32", "shape": [-1, classes]},
+        ],
+    }
+
+
+def understand(request: InferRequest, contract: Contract, vocabulary: int) -> tuple[list[Source], list[str]]:
+    """The sources, and the names of the outputs. Raises `Refused` for what the model does not take."""
+    given = {tensor.name: tensor for tensor in request.inputs}
+    if len(given) != len(request.inputs):
+        raise _invalid("an input is given twice")
+    texts = {TEXT, PAIR} if contract.pair else {TEXT}
+    tokens = {IDS, MASK, TYPES} & set(contract.inputs)
+    if set(given) == texts:
+        sources = _texts(given, contract)
+        defaults = [LABEL, SCORES]
+    elif IDS in given and set(given) <= tokens:
+        sources = _tokens(given, contract, vocabulary)
+        defaults = [LOGITS]
+    else:
+        raise _invalid(f"the inputs are either {' and '.join(sorted(texts))}, or {IDS} with {MASK} and the like")
+    wanted = [output.name for output in request.outputs] or defaults
+    if unknown := set(wanted) - set(OUTPUTS):
+        raise _invalid(f"{len(unknown)} unknown outputs; there are {', '.join(OUTPUTS)}")
+    return sources, wanted
+
+
+def respond(
+    request: InferRequest, deployment: Deployment, version: str, wanted: Sequence[str], answers: Sequence[Answer]
+) -> dict[str, Any]:
+    logits = np.stack([answer.logits for answer in answers])
+    scores = softmax(logits, deployment.variant.temperature)
+    best = logits.argmax(axis=1)
+    labels = [deployment.contract.labels[place] for place in best]
+    rows, classes = logits.shape
+    tensors: dict[str, tuple[str, list[int], list[Any]]] = {
+        LABEL: ("BYTES", [rows], labels),
+        SCORE: ("FP32", [rows], scores.max(axis=1).tolist()),
+        SCORES: ("FP32", [rows, classes], scores.ravel().tolist()),
+        LOGITS: ("FP32", [rows, classes], logits.ravel().tolist()),
+    }
+    outputs = [
+        {"name": name, "datatype": tensors[name][0], "shape": tensors[name][1], "data": tensors[name][2]}
+        for name in wanted
+    ]
+    identity = {} if request.id is None else {"id": request.id}
+    return {"model_name": deployment.name, "model_version": version, **identity, "outputs": outputs}
+
+
+def _texts(given: dict[str, Tensor], contract: Contract) -> list[Source]:
+    columns = [_flat(given[name], "BYTES") for name in ([TEXT, PAIR] if contract.pair else [TEXT])]
+    if any(not isinstance(value, str) for column in columns for value in column):
+        raise _invalid("a text is not a string")
+    if len({len(column) for column in columns}) != 1:
+        raise _invalid("there are not as many second texts as texts")
+    if not all(all(column) for column in columns):
+        raise Refused(Reason.EMPTY, "a text is empty")
+    return [Source(*row) for row in zip(*columns, strict=True)]
+
+
+def _tokens(given: dict[str, Tensor], contract: Contract, vocabulary: int) -> list[Source]:
+    shape = given[IDS].shape
+    if len(shape) != 2 or any(tensor.shape != shape for tensor in given.values()):
+        raise _invalid("the inputs are not all of one shape [rows, tokens]")
+    rows, length = shape
+    if not 0 < length <= contract.max_length:
+        raise _invalid(f"rows have 1 to {contract.max_length} tokens")
+    values = {name: _flat(tensor, "INT64") for name, tensor in given.items()}
+    limits = {IDS: vocabulary, MASK: 2, TYPES: 2}
+    for name, flat in values.items():
+        # An id beyond the table would be read from wherever it points to.
+        if not all(type(value) is int and 0 <= value < limits[name] for value in flat):
+            raise _invalid(f"{name} holds something else than integers from 0 to {limits[name] - 1}")
+    ones, zeros = [1] * (rows * length), [0] * (rows * length)
+    columns = [values[IDS], values.get(MASK, ones), values.get(TYPES, zeros)]
+    return [
+        Source("", tokens=TokenIds(*(tuple(column[row * length : (row + 1) * length]) for column in columns)))
+        for row in range(rows)
+    ]
+
+
+def _flat(tensor: Tensor, datatype: str) -> list[Any]:
+    """The tensor's values in row-major order; they may come nested."""
+    if tensor.datatype != datatype:
+        raise _invalid(f"an input is not {datatype}")
+    if tensor.data is None or "binary_data_size" in tensor.parameters:
+        raise _invalid("binary tensors are not taken: send JSON (tritonclient: binary_data=False)")
+    values = tensor.data
+    for _ in tensor.shape[1:]:
+        if all(isinstance(value, list) for value in values):
+            values = [inner for value in values for inner in value]
+    size = int(np.prod(tensor.shape, dtype=object)) if tensor.shape else 0
+    if len(values) != size or min(tensor.shape, default=0) < 0:
+        raise _invalid("an input holds another number of values than its shape says")
+    if size == 0:
+        raise Refused(Reason.EMPTY, "there is nothing to classify: an input is empty")
+    return values
+
+
+def _invalid(message: str) -> Refused:
+    return Refused(Reason.VALIDATION, message)
