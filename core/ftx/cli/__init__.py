@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("ftx.cli.init:init", "Write an ftx.toml to start from"),
     "run": ("ftx.cli.run:run", "Carry out steps: ftx run train quantize export"),
     "plan": ("ftx.cli.plan:plan", "Show what a run would do, and every problem with it"),
+    "data": ("ftx.cli.data:data", "Look for wrong labels and contradictions in the data"),
     "predict": ("ftx.cli.predict:predict", "Classify texts with a bundle or a checkpoint"),
     "eval": ("ftx.cli.evaluate:evaluate", "Measure a bundle or a checkpoint on labelled data"),
     "bench": ("ftx.cli.bench:bench", "Measure a bundle's variants on this machine"),

@@ -21,6 +21,7 @@ from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_plugins.data.classes import count_classes, order_names, require_classes
 from ftx_plugins.data.config import REPLACE, DataConfig
+from ftx_plugins.data.conflicts import write_conflicts
 from ftx_plugins.data.duplicates import KEPT, LEAKED, resolve_others
 from ftx_plugins.data.exclusion import find_excluded
 from ftx_plugins.data.leakage import (
@@ -81,7 +82,11 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     placed = np.full(len(kept), NOWHERE, dtype=np.int8)
     placed[kept] = splits
     metrics["near_duplicates"], clusters = near_duplicate_figures(near, staged, placed, config)
-    report = make_report(metrics, staged, resolution, sources) | {"near_duplicate_clusters": clusters}
+    report = make_report(metrics, staged, resolution, sources) | {
+        "row_sources": {split: split if (given == place).any() else "train" for place, split in enumerate(SPLITS)},
+        "near_duplicate_clusters": clusters,
+    }
+    write_conflicts(context.out, staged, resolution)
     (context.out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     _log(metrics, context)
     _warn(metrics, config, context)
