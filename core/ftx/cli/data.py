@@ -90,10 +90,9 @@ def audit(
     with RunConsole(quiet=True) as console:
         command = command_line("data", "audit", config_path=config_path, settings=settings)
         result = run_plan(plan, plugins, Events([console]), command=command)
-    if result.error is not None or result.record.artifact is None:
-        error = result.error or FtxError("the data step made no data set", "see the plan: ftx plan data")
-        context.exit(report(error, as_json=as_json, document=result.to_json()))
-    dataset = store.open(result.record.artifact["digest"])
+    if result.error is not None:
+        context.exit(report(result.error, as_json=as_json, document=result.to_json()))
+    dataset = store.open(result.record.steps[-1]["artifact"]["digest"])
     if judge is not None:
         _require_unseen(judge, dataset, str(checkpoint), store)
     found = _audit(plan, result, dataset, judge, splits, folds, store)
