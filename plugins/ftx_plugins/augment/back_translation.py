@@ -1,7 +1,7 @@
 """`augment:back-translation`: texts are translated into another language and back, by a translator of a plugin.
 
-Each batch is written into the work folder when it is done: a translator that fails, or is killed, in the middle costs its
-own batch alone.
+Each batch is written into the work folder when it is done: a translator that fails, or is killed, in the middle costs
+its own batch alone.
 """
 
 from __future__ import annotations

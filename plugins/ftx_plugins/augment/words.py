@@ -13,49 +13,12 @@ _WORD = re.compile(rf"[{HAN}]|{_LETTER}+(?:['’]{_LETTER}+)*")
 _FIXED = re.compile(r"https?://\S+|www\.\S+|[@#$]\w+|\S+@\S+\.\w+|&#?\w+;|\w*\d\w*", re.ASCII)
 _SENTENCE_END = '.!?。！？…\n"“”:;'
 
-NEGATIONS = frozenset(
-    [
-        "no",
-        "not",
-        "never",
-        "nor",
-        "neither",
-        "none",
-        "nobody",
-        "nothing",
-        "nowhere",
-        "without",
-        "cannot",
-        "hardly",
-        "barely",
-        "scarcely",
-        "rarely",
-        "seldom",
-        "lack",
-        "lacks",
-        "lacking",
-        "aint",
-        "arent",
-        "cant",
-        "couldnt",
-        "didnt",
-        "doesnt",
-        "dont",
-        "hadnt",
-        "hasnt",
-        "havent",
-        "isnt",
-        "mustnt",
-        "neednt",
-        "shouldnt",
-        "wasnt",
-        "werent",
-        "wont",
-        "wouldnt",
-        "nope",
-        "nah",
-    ]
-)
+_NEGATIONS = """
+    no not never nor neither none nobody nothing nowhere without cannot hardly barely scarcely rarely seldom lack
+    lacks lacking aint arent cant couldnt didnt doesnt dont hadnt hasnt havent isnt mustnt neednt shouldnt wasnt
+    werent wont wouldnt nope nah
+"""
+NEGATIONS = frozenset(_NEGATIONS.split())
 HAN_NEGATIONS = frozenset("不没沒无無非未别別莫勿否弗甭毋")
 
 
