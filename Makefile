@@ -44,7 +44,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[train,sweep,onnx,demo,dev]'
+	$(INSTALL) --editable '.[all]'
 	@touch $@
 
 clean:

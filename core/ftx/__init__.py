@@ -8,7 +8,7 @@ from ftx.api_version import API_VERSION
 from ftx.artifacts import Artifact, Bundle, Checkpoint, Dataset, Evaluation, LoadTest
 from ftx.errors import FtxError, Problem
 from ftx.hookspecs import hookimpl
-from ftx.step import Architecture, Command, Context, Executor, Metric, ModelSettings, Runtime, Step
+from ftx.step import Architecture, Command, Context, Executor, Metric, ModelSettings, Runtime, Step, Translator
 
 if TYPE_CHECKING:
     from ftx.api import load_checkpoint, run
@@ -37,6 +37,7 @@ __all__ = [
     "SourcePath",
     "Step",
     "StepConfig",
+    "Translator",
     "__version__",
     "hookimpl",
     "load_checkpoint",

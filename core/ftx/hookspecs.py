@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step
+    from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step, Translator
 
 PROJECT = "ftx"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -216,6 +216,23 @@ def ftx_architectures() -> Iterable[Architecture]:  # type: ignore[empty-body]
                 attention_in=("attention.self.query", "attention.self.key", "attention.self.value"),
                 attention_out="attention.output.dense",
                 ffn_in=("intermediate.dense",), ffn_out="output.dense",
+            )
+    """
+
+
+@hookspec
+def ftx_translators() -> Iterable[Translator]:  # type: ignore[empty-body]
+    """What translates texts, for `augment:back-translation`. ftx has none of its own.
+
+    Example:
+
+        from ftx import Translator, hookimpl
+
+        @hookimpl
+        def ftx_translators():
+            yield Translator(
+                name="marian", summary="Marian models of this machine", translate="my_plugin.marian:translate",
+                requires=("transformers", "sentencepiece"),
             )
     """
 

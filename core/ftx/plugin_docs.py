@@ -18,7 +18,16 @@ from ftx import hookspecs, step
 from ftx.api_version import API_VERSION, RENAMED, field_status, hook_status
 from ftx.plugins import SLOW_IMPORT_MS
 
-TYPES = (step.Step, step.Metric, step.Runtime, step.Command, step.Executor, step.Architecture, step.Context)
+TYPES = (
+    step.Step,
+    step.Metric,
+    step.Runtime,
+    step.Command,
+    step.Executor,
+    step.Architecture,
+    step.Translator,
+    step.Context,
+)
 
 HEAD = f"""\
 <!-- Written by `python -m ftx.plugin_docs > docs/plugins.md` out of core/ftx/hookspecs.py and step.py: edit those. -->

@@ -24,12 +24,13 @@ from ftx import api_version, hookspecs
 from ftx.discovery import PluginInfo, Selection, find_plugins
 from ftx.errors import FtxError, Problem
 from ftx.registration import Registered, checked, name_of
-from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step
+from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step, Translator
 
 DISTRIBUTION = "ftx-toolchain"
 BUILT_IN = (
     "ftx_plugins.model.hooks",
     "ftx_plugins.data.hooks",
+    "ftx_plugins.augment.hooks",
     "ftx_plugins.train.hooks",
     "ftx_plugins.prune.hooks",
     "ftx_plugins.quantize.hooks",
@@ -99,7 +100,12 @@ class PluginManager:
     def architectures(self) -> Mapping[str, Architecture]:
         return self._architectures
 
-    def origin(self, registered: Step | Metric | Runtime | Command | Executor | Architecture) -> PluginInfo:
+    def translators(self) -> Mapping[str, Translator]:
+        return self._translators
+
+    def origin(
+        self, registered: Step | Metric | Runtime | Command | Executor | Architecture | Translator
+    ) -> PluginInfo:
         """The plugin that registered this."""
         return self._origins[type(registered).__name__, name_of(registered)]
 
@@ -108,7 +114,7 @@ class PluginManager:
 
     def find_clashes(self) -> list[Problem]:
         """Ask every adding hook but that of commands, and return the problems of all of them."""
-        _ = (self._steps, self._metrics, self._runtimes, self._executors, self._architectures)
+        _ = (self._steps, self._metrics, self._runtimes, self._executors, self._architectures, self._translators)
         return self.problems
 
     def notify(self, observer: str, **values: Any) -> list[str]:
@@ -157,6 +163,10 @@ class PluginManager:
     @cached_property
     def _architectures(self) -> dict[str, Architecture]:
         return self._collect("ftx_architectures", Architecture)
+
+    @cached_property
+    def _translators(self) -> dict[str, Translator]:
+        return self._collect("ftx_translators", Translator)
 
     def _add_installed(self, third_party: bool) -> None:
         setting = os.environ.get("FTX_PLUGINS")

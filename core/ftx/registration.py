@@ -9,13 +9,13 @@ from typing import TypeVar, get_args
 
 from ftx import hookspecs
 from ftx.artifacts import Artifact
-from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step
+from ftx.step import Architecture, Command, Executor, Metric, Runtime, Step, Translator
 
-Registered = TypeVar("Registered", Step, Metric, Runtime, Command, Executor, Architecture)
+Registered = TypeVar("Registered", Step, Metric, Runtime, Command, Executor, Architecture, Translator)
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 IMPORT_STRING = re.compile(r"[\w.]+:\w+")
-IMPORT_STRINGS = ("run", "check", "compute", "load", "command", "execute")
+IMPORT_STRINGS = ("run", "check", "compute", "load", "command", "execute", "translate")
 """The fields that name something to import."""
 TAKEN_TABLES = ("budget", "requires", "seed", "device", "store")
 """Names in ftx.toml that no stage can have."""
@@ -33,12 +33,12 @@ def checked(values: Iterable[Registered] | None, expected: type[Registered], hoo
     return result
 
 
-def name_of(value: Step | Metric | Runtime | Command | Executor | Architecture) -> str:
+def name_of(value: Step | Metric | Runtime | Command | Executor | Architecture | Translator) -> str:
     """The name that no other value of its kind may have."""
     return value.full_name if isinstance(value, Step) else value.name
 
 
-def _check_names(value: Step | Metric | Runtime | Command | Executor | Architecture) -> None:
+def _check_names(value: Step | Metric | Runtime | Command | Executor | Architecture | Translator) -> None:
     for name in (value.name, *([value.stage] if isinstance(value, Step) else ())):
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name: letters, digits, _ . and - alone")

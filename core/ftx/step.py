@@ -1,4 +1,4 @@
-"""What a plugin may add: steps, metrics, runtimes, commands, executors, architectures.
+"""What a plugin may add: steps, metrics, runtimes, commands, executors, architectures, translators.
 
 Frozen values, cheap to make and to list.
 """
@@ -152,6 +152,22 @@ class Architecture:
     """The configuration's name for the width of the feed-forward network."""
     fixed_first_layer: bool = False
     """Whether the first layer is made unlike the others, so that no other can take its place."""
+
+
+@with_renamed_fields
+@dataclass(frozen=True)
+class Translator:
+    """What translates texts, for augmentation. `translate` names `translate(texts, source, target, context)`.
+
+    It returns the translations of `texts` (a list of strings), in their order. `source` and `target` are languages as
+    the user has named them, usually by ISO 639-1: `en`, `zh`. `context` is that of the step: its seed, its device.
+    Whatever it raises fails the step; batches that it has returned are kept.
+    """
+
+    name: str
+    summary: str
+    translate: str
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

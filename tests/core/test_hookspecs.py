@@ -33,7 +33,7 @@ def test_the_example_of_each_hook_works(hook, monkeypatch, capsys):
         assert capsys.readouterr().out
     else:
         registries = [manager.steps(), manager.metrics("text-classification"), manager.runtimes(), manager.commands()]
-        registries.append(manager.architectures())
+        registries += [manager.architectures(), manager.translators()]
         added = [name for registry in registries for name in registry]
         added += [name for name in manager.executors() if name != "local"]
         assert len(added) == 1

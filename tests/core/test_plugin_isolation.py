@@ -42,6 +42,7 @@ VALUES = {
         "Architecture(name='x', layers='l', attention_in=('q',), attention_out='o', ffn_in=('i',), ffn_out='o')",
         "x",
     ),
+    "translator": ("ftx_translators", "Translator(name='x', summary='', translate='a:b')", "x"),
 }
 
 

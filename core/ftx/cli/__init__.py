@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("ftx.cli.run:run", "Carry out steps: ftx run train quantize export"),
     "sweep": ("ftx.cli.sweep:sweep", "Find the best settings: many runs, one after the other"),
     "plan": ("ftx.cli.plan:plan", "Show what a run would do, and every problem with it"),
+    "data": ("ftx.cli.data:data", "Look for wrong labels and contradictions in the data"),
     "predict": ("ftx.cli.predict:predict", "Classify texts with a bundle or a checkpoint"),
     "serve": ("ftx.cli.serve:serve", "Answer requests over HTTP with a bundle"),
     "eval": ("ftx.cli.evaluate:evaluate", "Measure a bundle or a checkpoint on labelled data"),

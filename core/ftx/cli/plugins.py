@@ -29,6 +29,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
         "runtime ": manager.runtimes(),
         "metric ": manager.all_metrics(),
         "architecture ": manager.architectures(),
+        "translator ": manager.translators(),
         "command ": manager.commands(),
         "executor ": {name: found for name, found in manager.executors().items() if name != "local"},
     }

@@ -21,17 +21,27 @@ from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_plugins.data.classes import count_classes, order_names, require_classes
 from ftx_plugins.data.config import REPLACE, DataConfig
-from ftx_plugins.data.duplicates import KEPT, resolve_duplicates
+from ftx_plugins.data.conflicts import write_conflicts
+from ftx_plugins.data.duplicates import KEPT, LEAKED, resolve_others
+from ftx_plugins.data.exclusion import find_excluded
+from ftx_plugins.data.leakage import (
+    NearDuplicates,
+    look_for_near_duplicates,
+    near_duplicate_figures,
+    warn_about_leaks,
+)
 from ftx_plugins.data.lengths import TokenCounter
 from ftx_plugins.data.opening import open_sources
 from ftx_plugins.data.reading import Rows
 from ftx_plugins.data.report import Lengths, make_metrics, make_report
 from ftx_plugins.data.sources import SPLITS, Source
 from ftx_plugins.data.splits import SplitWriter
-from ftx_plugins.data.splitting import NOWHERE, assign_splits
+from ftx_plugins.data.splitting import NOWHERE, TRAIN, assign_splits, rows_of_share
 from ftx_plugins.data.staging import Staged, stage_rows
 
 STAGED = "rows.arrow"
+SMALLER = 0.9
+"""A split of less than this share of the rows asked for is worth a warning."""
 
 
 def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
@@ -48,9 +58,16 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
         progress=lambda done: context.progress(done, None, "rows", doing="reading"),
     )
     _require_rows(staged, config)
-    resolution = resolve_duplicates(
-        staged.near, staged.exact, staged.labels, len(SPLITS) - 1 - staged.splits.astype(np.int64)
+    resolution = resolve_others(
+        find_excluded(config.exclude, staged),
+        staged.near,
+        staged.exact,
+        staged.labels,
+        len(SPLITS) - 1 - staged.splits.astype(np.int64),
     )
+    near = look_for_near_duplicates(staged, resolution.fates == KEPT, config, context)
+    if near is not None and config.drop_leaked:
+        resolution.fates[near.places[near.leaked]] = LEAKED
     kept = resolution.fates == KEPT
     given = staged.splits[kept]
     _require_given_splits(given, sources, config, context)
@@ -58,14 +75,23 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     names = order_names({staged.names[code] for code in np.unique(staged.labels[kept])}, _declared(rows))
     labels = _renumbered(staged, names)[kept]
     require_classes(count_classes(labels, given, names), names, config)
-    splits = assign_splits(labels, given, staged.near[kept, 0], config, context.seed)
+    splits = assign_splits(labels, given, staged.near[kept, 0], config, context.seed, _clusters(near, kept, config))
 
     lengths = _write_splits(staged, kept, labels, splits, inputs["model"], context)
     metrics = make_metrics(staged, resolution, labels, splits, names, lengths)
-    report = make_report(metrics, staged, resolution, sources)
+    placed = np.full(len(kept), NOWHERE, dtype=np.int8)
+    placed[kept] = splits
+    metrics["near_duplicates"], clusters = near_duplicate_figures(near, staged, placed, config)
+    report = make_report(metrics, staged, resolution, sources) | {
+        "row_sources": {split: split if (given == place).any() else "train" for place, split in enumerate(SPLITS)},
+        "near_duplicate_clusters": clusters,
+    }
+    write_conflicts(context.out, staged, resolution)
     (context.out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     _log(metrics, context)
     _warn(metrics, config, context)
+    warn_about_leaks(metrics["near_duplicates"], context)
+    _warn_about_shares(metrics["splits"], given, config, context)
     context.describe(labels=list(names), task=context.model.task, columns=_columns(staged), rows=metrics["splits"])
     return metrics
 
@@ -96,6 +122,14 @@ def _require_given_splits(
                 f"look at the rows of {sources[split].name}: data.{split}",
             )
         context.warn(f"{sources[split].name} has no usable rows: the {split} split is split off the training rows")
+
+
+def _clusters(near: NearDuplicates | None, kept: np.ndarray, config: DataConfig) -> np.ndarray | None:
+    """The cluster of each kept row, where clusters are to stay whole."""
+    if near is None or config.near_duplicates != "cluster":
+        return None
+    of_row: np.ndarray = near.clusters.of_row[kept[near.places]]
+    return of_row
 
 
 def _declared(rows: Mapping[str, Rows]) -> tuple[str, ...]:
@@ -170,6 +204,10 @@ def _warn(metrics: Mapping[str, Any], config: DataConfig, context: Context) -> N
             f"{conflicts['groups']} texts have several labels ({rows['conflicting_labels']} rows dropped); "
             "examples are in report.json"
         )
+    if rows["excluded"]:
+        context.warn(
+            f"{rows['excluded']} rows were left out that data.exclude marks (duplicates of marked rows included)"
+        )
     if rows["duplicates_across_splits"]:
         context.warn(f"{rows['duplicates_across_splits']} rows were dropped that another split holds too")
     for split in ("validation", "test"):
@@ -178,8 +216,34 @@ def _warn(metrics: Mapping[str, Any], config: DataConfig, context: Context) -> N
             context.warn(f"the {split} split has no rows of {', '.join(absent[:5])}: these classes cannot be judged")
 
 
+def _warn_about_shares(rows: Mapping[str, int], given: np.ndarray, config: DataConfig, context: Context) -> None:
+    """Say where whole clusters kept a split from the size that was asked for (a row a class is rounding)."""
+    left = int((given == TRAIN).sum())
+    shares = (
+        ("test", config.test_size, config.max_test_rows),
+        ("validation", config.validation_size, config.max_validation_rows),
+    )
+    for split, share, cap in shares:
+        if (given == SPLITS.index(split)).any():
+            continue
+        asked = rows_of_share(left, share)
+        asked = min(asked, cap) if cap else asked
+        if rows[split] < SMALLER * asked:
+            context.warn(
+                f"the {split} split has {rows[split]} rows for {asked} asked: clusters of near-duplicates stay whole; "
+                'data.near_duplicates = "report" splits them'
+            )
+        left -= rows_of_share(left, share)
+
+
 def _log(metrics: Mapping[str, Any], context: Context) -> None:
     rows, splits = metrics["rows"], metrics["splits"]
+    near = metrics["near_duplicates"]
+    if near.get("clusters"):
+        context.log(
+            f"{near['rows']} rows are near-duplicates of others, in {near['clusters']} clusters "
+            f"({near['clusters_with_several_labels']} of them with several labels)"
+        )
     duplicates = rows["duplicates_exact"] + rows["duplicates_near"]
     context.log(
         f"{rows['read']} rows read, {rows['kept']} kept ({duplicates} duplicates dropped): "

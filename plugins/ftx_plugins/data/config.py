@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import difflib
 from encodings.aliases import aliases
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ftx.settings import SourcePath, StepConfig
+from ftx.settings import FilePath, SourcePath, StepConfig
 
 REPLACE = "replace"
 
@@ -40,6 +41,26 @@ class DataConfig(StepConfig):
     test_size: float = Field(0.2, gt=0, lt=1, description="Share of all rows that becomes the test split (0 to 1)")
     validation_size: float = Field(
         0.1, gt=0, lt=1, description="Share of the rows left after the test split that becomes validation (0 to 1)"
+    )
+    near_duplicates: Literal["cluster", "report", "off"] = Field(
+        "cluster",
+        description="What to do about texts that are nearly the same: `cluster` keeps them in one split, `report` only "
+        "counts them (also where they straddle splits), `off` does not look. Looking reads all texts twice more, and "
+        "takes about 170 bytes of memory a row",
+    )
+    near_duplicate_similarity: float = Field(
+        0.8,
+        ge=0.5,
+        le=1,
+        description="From which Jaccard similarity of character 4-grams on texts are near-duplicates (0.5 to 1)",
+    )
+    drop_leaked: bool = Field(
+        False,
+        description="Drop training rows that are near-duplicates of rows of a given validation or test file; "
+        "otherwise they are only counted",
+    )
+    exclude: FilePath | None = Field(
+        None, description="Rows to leave out: a csv of `ftx data audit` in which their column `exclude` is filled in"
     )
     max_train_rows: int = Field(
         0, ge=0, description="Rows to keep of the training split, each class in proportion (0: all)"

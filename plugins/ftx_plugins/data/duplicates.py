@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-KEPT, EXACT, NEAR, OVERLAP, CONFLICT = range(5)
+KEPT, EXACT, NEAR, OVERLAP, CONFLICT, LEAKED, EXCLUDED = range(7)
 """The fate of a row.
 
 KEPT      the row stays
@@ -14,6 +14,8 @@ EXACT     it repeats a row that stays, letter by letter (up to outer white space
 NEAR      it repeats one up to case, white space or Unicode form
 OVERLAP   a split that counts more has the same text with the same label
 CONFLICT  the text has another label by majority, or in a split that counts more; or no label has a majority
+LEAKED    a training row that is a near-duplicate of a row of a given validation or test file
+EXCLUDED  the user has marked it, or a row with its text and label
 """
 
 
@@ -55,6 +57,17 @@ def resolve_duplicates(near: np.ndarray, exact: np.ndarray, labels: np.ndarray, 
     in_order = np.empty_like(fates)
     in_order[order] = fates
     return Resolution(in_order, _conflicts(order, starts, labels))
+
+
+def resolve_others(
+    excluded: np.ndarray, near: np.ndarray, exact: np.ndarray, labels: np.ndarray, ranks: np.ndarray
+) -> Resolution:
+    """`resolve_duplicates` of the rows that are not `excluded` (bool, shape (rows,)); those have that fate."""
+    rows = np.flatnonzero(~excluded)
+    others = resolve_duplicates(near[rows], exact[rows], labels[rows], ranks[rows])
+    fates = np.full(len(excluded), EXCLUDED, dtype=np.int8)
+    fates[rows] = others.fates
+    return Resolution(fates, tuple(rows[places] for places in others.conflicts))
 
 
 def _majority(group: np.ndarray, labels: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ def ftx_steps() -> Iterable[Step]:
         config=DataConfig,
         run="ftx_plugins.data.clean:run",
         check="ftx_plugins.data.check:check",
-        requires=("datasets", "numpy", "pyarrow", "tokenizers", "transformers"),
+        requires=("datasets", "numpy", "pyarrow", "rensa", "scipy", "tokenizers", "transformers"),
+        version=2,
         default=True,
     )

@@ -31,7 +31,7 @@ def count_rows(staged: Staged, resolution: Resolution, splits: np.ndarray) -> di
     """Where the rows went. `read` is the sum of all others but `replaced_characters`, `conflicts` and `kept`'s parts.
 
     read = empty_text + missing_label + duplicates_exact + duplicates_near + duplicates_across_splits
-         + conflicting_labels + beyond_cap + kept
+         + conflicting_labels + leaked + excluded + beyond_cap + kept
     """
     found, fates = staged.found.values(), resolution.fates
     return {
@@ -42,6 +42,8 @@ def count_rows(staged: Staged, resolution: Resolution, splits: np.ndarray) -> di
         "duplicates_near": int((fates == duplicates.NEAR).sum()),
         "duplicates_across_splits": int((fates == duplicates.OVERLAP).sum()),
         "conflicting_labels": int((fates == duplicates.CONFLICT).sum()),
+        "leaked": int((fates == duplicates.LEAKED).sum()),
+        "excluded": int((fates == duplicates.EXCLUDED).sum()),
         "beyond_cap": int((splits == -1).sum()),
         "kept": int((splits >= 0).sum()),
     }
@@ -110,40 +112,20 @@ def _conflict_counts(staged: Staged, resolution: Resolution) -> dict[str, int]:
 
 def _examples(staged: Staged, resolution: Resolution) -> list[dict[str, Any]]:
     groups = resolution.conflicts[:EXAMPLES]
-    texts = _texts_at(staged, [int(places[0]) for places in groups])
+    texts = staged.texts_at([int(places[0]) for places in groups], EXAMPLE_CHARACTERS)
     return [
         {
             **texts[int(places[0])],
-            "labels": _label_counts(staged, places),
+            "labels": staged.count_labels(places),
             "kept": _kept_label(staged, resolution, places),
         }
         for places in groups
     ]
 
 
-def _label_counts(staged: Staged, places: np.ndarray) -> dict[str, int]:
-    codes, counts = np.unique(staged.labels[places], return_counts=True)
-    named = {staged.names[code]: int(count) for code, count in zip(codes, counts, strict=True)}
-    return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))
-
-
 def _kept_label(staged: Staged, resolution: Resolution, places: np.ndarray) -> str | None:
     kept = places[resolution.fates[places] == duplicates.KEPT]
     return staged.names[staged.labels[kept[0]]] if len(kept) else None
-
-
-def _texts_at(staged: Staged, places: Sequence[int]) -> dict[int, dict[str, str]]:
-    found: dict[int, dict[str, str]] = {}
-    wanted, start = sorted(places), 0
-    for batch in staged.batches():
-        while wanted and wanted[0] < start + batch.num_rows:
-            place = wanted.pop(0)
-            row = batch.slice(place - start, 1).to_pylist()[0]
-            found[place] = {name: row[name][:EXAMPLE_CHARACTERS] for name in row if name != "row"}
-        start += batch.num_rows
-        if not wanted:
-            break
-    return found
 
 
 def _ints(values: np.ndarray) -> list[int]:

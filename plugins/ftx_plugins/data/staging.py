@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,24 @@ class Staged:
         with pa.memory_map(str(self.path)) as source, pa.ipc.open_file(source) as reader:
             for index in range(reader.num_record_batches):
                 yield reader.get_batch(index)
+
+    def texts_at(self, places: Sequence[int], characters: int | None = None) -> dict[int, dict[str, str]]:
+        """Place -> `text`, perhaps `text_pair`, and no more `characters` of each than are asked for."""
+        found: dict[int, dict[str, str]] = {}
+        wanted, start = np.unique(np.asarray(places, dtype=np.int64)), 0
+        for batch in self.batches():
+            here = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
+            rows = batch.take(pa.array(here - start)).to_pylist() if len(here) else []
+            for place, row in zip(here.tolist(), rows, strict=True):
+                found[place] = {name: row[name][:characters] for name in row if name != "row"}
+            start += batch.num_rows
+        return found
+
+    def count_labels(self, places: np.ndarray) -> dict[str, int]:
+        """Label name -> how many of these rows have it, the most frequent first."""
+        codes, counts = np.unique(self.labels[places], return_counts=True)
+        named = {self.names[code]: int(count) for code, count in zip(codes, counts, strict=True)}
+        return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))
 
 
 @dataclass

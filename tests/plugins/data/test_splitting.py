@@ -23,7 +23,7 @@ LABELS = ("a",) * 6 + ("b",) * 3 + ("c",)
 
 
 def test_shares_are_exact_and_every_class_is_in_proportion(clean: Clean, write: Write, make_table: Any) -> None:
-    cleaned = clean(train=write("rows.csv", make_table(1000, labels=LABELS)))
+    cleaned = clean(train=write("rows.csv", make_table(1000, labels=LABELS)), near_duplicates="report")
     assert cleaned.metrics["splits"] == {"train": 720, "validation": 80, "test": 200}
     assert cleaned.metrics["classes"]["test"] == {"a": 120, "b": 60, "c": 20}
     assert cleaned.metrics["classes"]["validation"] == {"a": 48, "b": 24, "c": 8}
@@ -74,7 +74,8 @@ def test_a_split_setting_wins_over_the_folders_own(clean: Clean, write: Write, m
 
 def test_caps_hold_for_their_split_alone_and_keep_proportions(clean: Clean, write: Write, make_table: Any) -> None:
     path = write("rows.csv", make_table(1000, labels=LABELS))
-    full, capped = clean(train=path), clean(train=path, max_train_rows=100, max_test_rows=50)
+    full = clean(train=path, near_duplicates="off")
+    capped = clean(train=path, near_duplicates="off", max_train_rows=100, max_test_rows=50)
     assert capped.metrics["splits"] == {"train": 100, "validation": 80, "test": 50}
     assert capped.metrics["classes"]["train"] == {"a": 60, "b": 30, "c": 10}
     assert capped.rows("validation") == full.rows("validation")
