@@ -46,12 +46,12 @@ def axis(values: Iterable[float], start: float, end: float, *, count: int = 5, z
     return Axis(ticks[0], ticks[-1], ticks, start, end)
 
 
-def x_axis(values: Iterable[float], **options: bool | int) -> Axis:
-    return axis(values, LEFT, WIDTH - RIGHT, **options)  # type: ignore[arg-type]
+def x_axis(values: Iterable[float], *, count: int = 5, zero: bool = False) -> Axis:
+    return axis(values, LEFT, WIDTH - RIGHT, count=count, zero=zero)
 
 
-def y_axis(values: Iterable[float], **options: bool | int) -> Axis:
-    return axis(values, HEIGHT - BOTTOM, TOP, **options)  # type: ignore[arg-type]
+def y_axis(values: Iterable[float], *, zero: bool = False) -> Axis:
+    return axis(values, HEIGHT - BOTTOM, TOP, zero=zero)
 
 
 def frame(across: Axis, up: Axis, titles: tuple[str, str], texts: tuple[Callable[[float], str], ...]) -> Markup:

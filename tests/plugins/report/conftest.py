@@ -202,7 +202,7 @@ def _artifact(
     store: Store, run: str, step: str, kind: str, metrics: Mapping[str, Any], inputs: Mapping[str, str]
 ) -> str:
     out, _ = store.prepare(f"{run}-{step}")
-    (out / "made.txt").write_text(f"{run} {step}", encoding="utf-8")
+    (out / "made.txt").write_text("rows" if kind == "dataset" else f"{run} {step}", encoding="utf-8")
     if kind == "evaluation":
         _rows_of_an_evaluation(out, metrics)
     # An evaluation's model is what was made before it; the data set is the same for all.

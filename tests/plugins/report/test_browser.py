@@ -88,7 +88,7 @@ def test_everything_is_reached_by_keyboard_and_shows_that_it_is(visit):
         reached.append(
             page.evaluate(
                 """() => { const e = document.activeElement; const s = getComputedStyle(e);
-                return [e.className || e.id || e.tagName, s.outlineStyle !== 'none' || e.className === 'skip'] }"""
+                return [e.id || e.className || e.tagName, s.outlineStyle !== 'none' || e.className === 'skip'] }"""
             )
         )
     names = [name for name, _ in reached]

@@ -33,7 +33,7 @@ def test_reliability_bins_hold_all_rows_and_a_temperature_lowers_confidence(runs
 @pytest.mark.parametrize(
     ("values", "zero", "ticks"),
     [
-        ([0.78, 0.91], False, (0.775, 0.8, 0.825, 0.85, 0.875, 0.9, 0.925)),
+        ([0.78, 0.91], False, (0.75, 0.8, 0.85, 0.9, 0.95)),
         ([3.0, 48.0], True, (0, 10, 20, 30, 40, 50)),
         ([0.5], False, (0.44, 0.46, 0.48, 0.5, 0.52, 0.54, 0.56)),
         ([0.0], True, (0, 0.2, 0.4, 0.6, 0.8, 1.0)),
@@ -43,9 +43,7 @@ def test_reliability_bins_hold_all_rows_and_a_temperature_lowers_confidence(runs
 def test_ticks_are_round_and_hold_every_value(values, zero, ticks):
     found = axis(values, 0, 100, zero=zero)
     assert found.low <= min(values, default=0) and found.high >= max(values, default=1)
-    assert len(found.ticks) <= 8
-    if values not in ([0.5],):
-        assert found.ticks == pytest.approx(ticks)
+    assert found.ticks == pytest.approx(ticks)
 
 
 @pytest.mark.parametrize(
