@@ -73,7 +73,7 @@ def test_frozen_layers_and_seeds_are_trained_by_several_processes_too(make_proje
 @pytest.mark.slow
 def test_a_killed_process_ends_the_run_with_a_clear_error_and_the_same_command_goes_on(make_project, encoder):
     project = make_project()
-    command = ("run", "train", "--set", f"model.name={encoder}", "--set", "train.epochs=30", "--processes", "2")
+    command = ("run", "train", "--set", f"model.name={encoder}", "--set", "train.epochs=4", "--processes", "2")
     process = project.start(*command, "--json")
     deadline = time.monotonic() + 120
     while not saved(project):
