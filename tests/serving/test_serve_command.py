@@ -66,12 +66,10 @@ class Process:
 
     def _read(self) -> None:
         assert self.process.stderr is not None
-        self.lines.extend(line for line in iter(self.process.stderr.readline, "") if self._note(line))
-
-    def _note(self, line: str) -> bool:
-        if found := re.search(r"ready: http://127\.0\.0\.1:(\d+)", line):
-            self.port = int(found[1])
-        return True
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if found := re.search(r"ready: http://127\.0\.0\.1:(\d+)", line):
+                self.port = int(found[1])
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + 120
