@@ -44,7 +44,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(INSTALL) --editable '.[train,onnx,demo,dev]'
+	$(INSTALL) --editable '.[train,onnx,serve,demo,dev]'
 	@touch $@
 
 clean:

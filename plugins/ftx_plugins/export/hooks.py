@@ -23,7 +23,7 @@ def ftx_export() -> Iterable[Step]:
         config=BundleConfig,
         run="ftx_plugins.export.run:run_bundle",
         requires=ONNX,
-        version=2,
+        version=3,
         default=True,
         check="ftx_plugins.export.check:check_formats",
     )
@@ -36,7 +36,7 @@ def ftx_export() -> Iterable[Step]:
         config=OnnxConfig,
         run="ftx_plugins.export.run:run_onnx",
         requires=ONNX,
-        version=2,
+        version=3,
     )
     yield Step(
         name="openvino",
@@ -47,7 +47,7 @@ def ftx_export() -> Iterable[Step]:
         config=OpenvinoConfig,
         run="ftx_plugins.export.run:run_openvino",
         requires=(*TORCH, "openvino"),
-        version=2,
+        version=3,
     )
     yield Step(
         name="torchscript",
@@ -58,7 +58,7 @@ def ftx_export() -> Iterable[Step]:
         config=TorchscriptConfig,
         run="ftx_plugins.export.run:run_torchscript",
         requires=TORCH,
-        version=2,
+        version=3,
     )
 
 
