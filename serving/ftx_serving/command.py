@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from ftx import machine
@@ -11,18 +10,15 @@ from ftx.artifacts import Bundle
 from ftx.plugins import PluginManager
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.deployment import DeploySettings
-from ftx_serving.serve import as_bundle, say_on_terminal, serve
+from ftx_serving.serve import say_on_terminal, serve
 from ftx_serving.server.settings import ServerSettings
 from ftx_serving.step import read_key
 
 
 def serve_references(
-    found: Mapping[str, Callable[[], object]], plugins: PluginManager, flags: Mapping[str, Any]
+    found: Mapping[str, Callable[[], Bundle]], plugins: PluginManager, flags: Mapping[str, Any]
 ) -> None:
     """Serve what `found` finds; `flags` are the options by their names."""
-    bundles = {name: partial(_bundle, name, find) for name, find in found.items()}
-    for find in bundles.values():
-        find()
     server = ServerSettings(
         host=flags["host"],
         port=flags["port"],
@@ -46,11 +42,7 @@ def serve_references(
         cache=flags["cache"],
         limits=Limits(flags["max_texts"], flags["max_characters"], flags["queue_seconds"]),
     )
-    serve(bundles, plugins, server, deploy, say_on_terminal)
-
-
-def _bundle(name: str, find: Callable[[], object]) -> Bundle:
-    return as_bundle(find(), name)
+    serve(found, plugins, server, deploy, say_on_terminal)
 
 
 def _runs_on_cuda(plugins: PluginManager) -> bool:

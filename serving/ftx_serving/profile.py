@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from tokenizers import Tokenizer
 
 KEY = "profile"
 """Its name in a bundle's `meta`."""
@@ -33,3 +36,12 @@ class Profile:
 
     def to_meta(self) -> dict[str, Any]:
         return {**asdict(self), "length_shares": list(self.length_shares)}
+
+
+def unknown_token_id(tokenizer: Tokenizer) -> int | None:
+    """The id that stands for what the vocabulary lacks; None where it lacks nothing."""
+    model = json.loads(tokenizer.to_str()).get("model") or {}
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    name = model.get("unk_token")
+    return None if name is None else tokenizer.token_to_id(name)

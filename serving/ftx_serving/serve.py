@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping
 
 from ftx.artifacts import Bundle
-from ftx.errors import FtxError
 from ftx.plugins import PluginManager
 from ftx_serving.engine.deployment import DeploySettings
 from ftx_serving.server.app import Service
@@ -46,10 +45,3 @@ def serve(
 def say_on_terminal(message: str) -> None:
     """To standard error, line by line: whoever starts the server waits for one of them."""
     print(message, file=sys.stderr, flush=True)
-
-
-def as_bundle(found: object, reference: str) -> Bundle:
-    """Raises `FtxError` for an artifact that is no bundle."""
-    if not isinstance(found, Bundle):
-        raise FtxError(f"{reference} is not a bundle, which a server needs", "export it first: ftx run export")
-    return found

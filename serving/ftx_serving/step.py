@@ -6,19 +6,20 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ftx.artifacts import Artifact
+from ftx.artifacts import Artifact, Bundle
 from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.deployment import DeploySettings
 from ftx_serving.hooks import ServeConfig
-from ftx_serving.serve import as_bundle, say_on_terminal, serve
+from ftx_serving.serve import say_on_terminal, serve
 from ftx_serving.server.settings import ServerSettings
 
 
 def run(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
     """Serve until SIGINT or SIGTERM, and then end as a step that is done."""
-    bundle = as_bundle(inputs["model"], "the model")
+    bundle = inputs["model"]
+    assert isinstance(bundle, Bundle)
 
     def say(message: str) -> None:
         context.log(message)

@@ -38,6 +38,28 @@ def test_data_and_evaluations_are_added_where_they_are_needed(project, words_plu
     assert [planned.added for planned in plan.steps] == [True, False, True, False, True, False, True, True]
 
 
+SERVE_MODULE = """
+from ftx import Bundle, Step, StepConfig, hookimpl
+
+class ServeConfig(StepConfig):
+    pass
+
+@hookimpl
+def ftx_serve():
+    yield Step("words", "serve", "", "x:y", ServeConfig, {"model": Bundle}, None, default=True, cached=False)
+"""
+
+
+def test_the_test_split_is_reported_before_the_server_starts(project, words_plugin, tmp_path):
+    (tmp_path / "site" / "serving_plugin.py").write_text(SERVE_MODULE, encoding="utf-8")
+    words_plugin.add("serving", "serving_plugin", "words-plugin", "1.0")
+    assert not words_plugin.broken()
+    plan = make_plan(["train", "export", "serve"], project(), words_plugin)
+    assert ids(plan)[-4:] == ["export:words", "evaluate:validation#2", "evaluate:test", "serve:words"]
+    between = make_plan(["train", "export", "serve", "quantize"], project(), words_plugin)
+    assert ids(between)[-1] == "evaluate:test"
+
+
 def test_each_input_is_wired_to_the_newest_artifact_of_its_kind(project, words_plugin):
     plan = make_plan(["train", "quantize", "export"], project(), words_plugin)
     assert inputs(plan, "train:words") == {"model": "source", "data": "data:words"}

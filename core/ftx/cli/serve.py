@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ftx.artifacts import Bundle
 from ftx.cli.completing import complete_classifier, complete_runtime, complete_variant
 from ftx.cli.options import config_option, load_plugins, open_store, read_config
 from ftx.errors import FtxError
@@ -68,10 +69,19 @@ def serve(
     load_by_name(TARGET)(found, load_plugins(context), flags)
 
 
-def _finder(reference: str, store: Store) -> Callable[[], Any]:
+def _finder(reference: str, store: Store) -> Callable[[], Bundle]:
     """What finds REF, once now and again whenever the model is loaded anew."""
-    find_artifact(reference, store)
-    return lambda: find_artifact(reference, store)
+
+    def find() -> Bundle:
+        artifact = find_artifact(reference, store)
+        if not isinstance(artifact, Bundle):
+            raise FtxError(
+                f"{reference} is a {artifact.manifest.kind}, and a server needs a bundle", "export it: ftx run export"
+            )
+        return artifact
+
+    find()
+    return find
 
 
 def _names(references: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from ftx_plugins.export import parity
 from ftx_plugins.export.config import BundleConfig, ExportConfig, OnnxConfig, OpenvinoConfig, TorchscriptConfig
 from ftx_plugins.export.draft import Draft
 from ftx_plugins.export.operations import count_operations
+from ftx_plugins.export.profile import profile_of
 from ftx_plugins.export.rows import read_rows, spread_by_length, texts_of
 from ftx_plugins.export.temperature import temperature_of
 from ftx_plugins.export.tokenizer import backend_tokenizer, check_tokenizer, contract_of
@@ -72,6 +73,7 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
         recipe=recipe.to_dict() if recipe else None,
         base=model.meta.get("base"),
         operations=count_operations(loaded.model),
+        profile=profile_of(loaded, encoder, data, context.seed),
     )
     return {"variants": workshop.metrics, "temperature": temperature}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from ftx_serving.contract import Contract
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.engine.items import Item, Side
 from ftx_serving.engine.refusal import Reason, Refused
+from ftx_serving.profile import unknown_token_id
 
 
 class Encodes(Protocol):
@@ -45,15 +45,6 @@ class SourceEncoder:
             if self._unknown is not None and item.tokens is not None:
                 item.unknown = item.tokens.ids.count(self._unknown)
         return failed
-
-
-def unknown_token_id(tokenizer: Tokenizer) -> int | None:
-    """The id that stands for what the vocabulary lacks; None where it lacks nothing."""
-    model = json.loads(tokenizer.to_str()).get("model") or {}
-    if isinstance(model.get("unk_id"), int):
-        return int(model["unk_id"])
-    name = model.get("unk_token")
-    return None if name is None else tokenizer.token_to_id(name)
 
 
 def _tokenize(encoder: Encodes, items: Sequence[Item]) -> Iterable[tuple[Item, Refused]]:

@@ -14,7 +14,7 @@ from ftx_serving.server.settings import ServerSettings
 
 Form = TypeVar("Form")
 READ_TO_REFUSE = 4
-"""A body of up to so many times the limit is read (and dropped): most clients read no answer before they have sent all."""
+"""A body of up to so many times the limit is read and dropped: most clients read no answer before all is sent."""
 
 
 async def read_body(request: Request, settings: ServerSettings) -> bytes:
