@@ -39,7 +39,7 @@ LITTLE = {
 
 
 def test_every_command_of_the_readme_runs_in_the_order_it_is_shown(project):
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 6
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **LITTLE}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     for language, code in BLOCKS:
