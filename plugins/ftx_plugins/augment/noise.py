@@ -48,7 +48,7 @@ def add_noise(text: str, config: NoiseConfig, random: Random) -> Proposal:
 
 def _swaps(words: Sequence[Word], share: float, random: Random) -> list[tuple[int, int, str]]:
     pairs = [place for place in range(len(words) - 1) if _is_free(words[place]) and _is_free(words[place + 1])]
-    wanted = int(len(words) * share + 0.5) if share else 0
+    wanted = max(1, int(len(words) * share + 0.5)) if share else 0
     changes: list[tuple[int, int, str]] = []
     used: set[int] = set()
     for place in random.sample(pairs, len(pairs)):

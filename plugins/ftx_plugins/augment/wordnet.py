@@ -43,10 +43,10 @@ class WordNet:
                 senses.setdefault(lemma, {})[part] = words_of[offset]
         found = {}
         for lemma, parts in senses.items():
-            part = _dominant_part(lemma, parts, counts)
-            if part is None or lemma in FUNCTION_WORDS or len(lemma) < MINIMAL_LENGTH:
+            dominant = _dominant_part(lemma, parts, counts)
+            if dominant is None or lemma in FUNCTION_WORDS or len(lemma) < MINIMAL_LENGTH:
                 continue
-            others = tuple(word for word in parts[part] if word != lemma and _WORD.fullmatch(word))
+            others = tuple(word for word in parts[dominant] if word != lemma and _WORD.fullmatch(word))
             if others:
                 found[lemma] = others
         return cls(found)

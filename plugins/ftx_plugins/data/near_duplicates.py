@@ -125,7 +125,7 @@ class _Ngrams:
         with path.open("wb") as file:
             for texts in batches:
                 rows = np.flatnonzero(wanted[first : first + len(texts)])
-                values, offsets = hash_ngrams([texts[row] for row in rows])
+                values, offsets = hash_ngrams([texts[row] for row in rows.tolist()])
                 file.write(values.tobytes())
                 starts[first + rows] = total + offsets[:-1]
                 sizes[first + rows] = np.diff(offsets)
@@ -138,7 +138,7 @@ class _Ngrams:
         """Whether each pair of rows has at least this Jaccard similarity, bool of shape (pairs,)."""
         small = np.minimum(self.sizes[first], self.sizes[second])
         large = np.maximum(self.sizes[first], self.sizes[second])
-        result = small >= similarity * large
+        result: np.ndarray = small >= similarity * large
         possible = np.flatnonzero(result)
         weights = np.cumsum(self.sizes[first[possible]] + self.sizes[second[possible]])
         for chunk in np.split(possible, np.flatnonzero(np.diff(weights // PAIRED_NGRAMS)) + 1):
