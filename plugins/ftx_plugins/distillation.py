@@ -26,6 +26,7 @@ from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.labels import label_places
 from ftx_plugins.train.precision import has_bf16
+from ftx_plugins.train.precision_choice import PrecisionChoice, choose_precision
 from ftx_plugins.train.sampling import EpochOrder
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 
@@ -54,7 +55,7 @@ class Course:
     rows_setting: str
     rate_setting: str
     full_precision: bool = False
-    """Compute in fp32 even where there is bf16, whose 8 digits are no more than int8 has."""
+    """Compute in fp32 even where bf16 is faster, whose 8 digits are no more than int8 has."""
 
 
 def distill(
@@ -73,7 +74,7 @@ def distill(
         trainer.epoch()
     student.model.eval()
     losses = trainer.place.losses
-    return {"rows": len(rows), "epochs": course.epochs, "losses": losses, "precision": trainer.precision}
+    return {"rows": len(rows), "epochs": course.epochs, "losses": losses, **trainer.choice.metrics}
 
 
 def distance(
@@ -125,7 +126,10 @@ class _Distiller:
         self.folder = context.work / course.name
         self.place = _Place()
         self.saved = time.monotonic()
-        self.precision = "bf16" if has_bf16(context.device) and not course.full_precision else "fp32"
+        # Without bf16 a GPU would train in fp16, which needs its losses scaled.
+        in_fp32 = course.full_precision or not has_bf16(context.device)
+        self.choice = PrecisionChoice("fp32") if in_fp32 else choose_precision("auto", self.model, context)
+        self.precision = self.choice.precision
         tokenizer = student.tokenizer
         multiple = 8 if self.precision == "bf16" else 1
         self.collate = Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, student.max_length)

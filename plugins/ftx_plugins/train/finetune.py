@@ -31,7 +31,7 @@ from ftx_plugins.train.frozen import reuse_frozen
 from ftx_plugins.train.head import Head, load_classifier
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import objective_of
-from ftx_plugins.train.precision import has_bf16, resolve_precision
+from ftx_plugins.train.precision_choice import choose_precision
 from ftx_plugins.train.report import Figures, history, validation_figures
 from ftx_plugins.train.soup import Soup, figures_of, make_soup
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
@@ -83,7 +83,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         "gap": gap,
         "best_epoch": best_epoch,
         "epochs_run": len(epochs),
-        "precision": job.precision,
+        **job.choice.metrics,
         "rows": len(job.rows),
         "validation_rows": len(job.validation),
         "truncated_rows": job.rows.truncated,
@@ -95,9 +95,9 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
 
 def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context) -> tuple[Job, Any]:
     """The job, and the model of the first seed: it is loaded before the rows are tokenized, which takes longer."""
-    precision = resolve_precision(config.mixed_precision, context.device, has_bf16(context.device))
     names = tuple(data.meta["labels"])
     model, head = _fresh_model(source, names, config, context)
+    choice = choose_precision(config.mixed_precision, model, context)
     if config.unfreeze_last is not None:
         frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
         context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
@@ -106,9 +106,9 @@ def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context
     rows = _tokenize("train", data, source, max_length, label_ids, context)
     validation = _tokenize("validation", data, source, max_length, label_ids, context)
     _warn_about_truncation(rows, max_length, context)
-    collator = _collator(source, max_length, precision, context)
+    collator = _collator(source, max_length, choice.precision, context)
     objective = objective_of(config, rows.labels, head.labels)
-    return Job(source, head, max_length, rows, validation, collator, objective, precision, config, context), model
+    return Job(source, head, max_length, rows, validation, collator, objective, choice, config, context), model
 
 
 def _fresh_model(source: Path, names: Sequence[str], config: TrainConfig, context: Context) -> tuple[Any, Head]:

@@ -9,6 +9,7 @@ from ftx import Context
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.head import Head
 from ftx_plugins.train.losses import Objective
+from ftx_plugins.train.precision_choice import PrecisionChoice
 from ftx_plugins.train.tokens import Collator, TokenizedSplit
 
 
@@ -24,6 +25,10 @@ class Job:
     validation: TokenizedSplit
     collator: Collator
     objective: Objective
-    precision: Precision
+    choice: PrecisionChoice
     config: TrainConfig
     context: Context
+
+    @property
+    def precision(self) -> Precision:
+        return self.choice.precision
