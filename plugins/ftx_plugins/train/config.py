@@ -84,6 +84,13 @@ class TrainConfig(StepConfig):
     gradient_checkpointing: bool = Field(
         False, description="compute activations again instead of keeping them: less memory, about a third more time"
     )
+    average: Literal["off", "last-steps"] = Field(
+        "off", description="last-steps: the mean of the weights after each of the last steps (SWA), if it is better"
+    )
+    average_share: float = Field(0.25, gt=0, le=1, description="with average: how many of all steps, as a share")
+    keep_average: Literal["better", "always"] = Field(
+        "better", description="with average: whether it must be better by `metric` than the best epoch to be kept"
+    )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), max_length=64, description="train once for each of these seeds, and combine; none: once, by the run's seed"
     )

@@ -20,19 +20,19 @@ from ftx_plugins.checkpoint import (
     compute_logits,
     max_length_of,
     quiet_transformers,
-    read_model,
     save_checkpoint,
 )
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
+from ftx_plugins.train.finish import Finished, finish
 from ftx_plugins.train.freeze import unfreeze_last
 from ftx_plugins.train.frozen import reuse_frozen
 from ftx_plugins.train.head import Head, load_classifier
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision_choice import choose_precision
-from ftx_plugins.train.report import Figures, history, validation_figures
+from ftx_plugins.train.report import Figures, history
 from ftx_plugins.train.soup import Soup, figures_of, make_soup
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 from ftx_plugins.train.trainer import Training, train
@@ -53,7 +53,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     _warn_about_learning_rate(config, context)
     data = inputs["data"]
     job, model = _prepare(config, inputs["model"].path, data, context)
-    trainings = {}
+    trainings, finished = {}, {}
     for seed in config.seeds or (context.seed,):
         if config.seeds:
             context.log(f"seed {seed}")
@@ -61,8 +61,8 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
             model, _ = _fresh_model(job.source, job.head.labels, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
-    figures = {seed: validation_figures(training.log, training.best_step) for seed, training in trainings.items()}
-    best, soup = _combine(job, trainings, figures)
+        finished[seed] = finish(job, trainings[seed])
+    best, soup = _combine(job, finished)
     with quiet_transformers():
         save_checkpoint(best, context.out)
     best.model.to(context.device)
@@ -89,7 +89,8 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         "truncated_rows": job.rows.truncated,
         "seconds_training": round(time.monotonic() - started, 2),
         "history": epochs,
-        **(_about_seeds(figures, soup, config) if config.seeds else {}),
+        **({"average": finished[first].average} if config.average != "off" else {}),
+        **(_about_seeds(finished, soup, config) if config.seeds else {}),
     }
 
 
@@ -131,40 +132,35 @@ def _train_seed(job: Job, model: Any, seed: int) -> Training:
     return train(job, model, reuse_frozen(job, model), seed=seed, folder=folder)
 
 
-def _combine(
-    job: Job, trainings: Mapping[int, Training], figures: Mapping[int, Figures]
-) -> tuple[LoadedCheckpoint, Soup]:
-    """The best epoch of the only seed, or what `train.combine` makes of the seeds'. It is read back, and so shown to
-    load."""
+def _combine(job: Job, finished: Mapping[int, Finished]) -> tuple[LoadedCheckpoint, Soup]:
+    """The model of the only seed, or what `train.combine` makes of the seeds'."""
     config, context = job.config, job.context
-    with quiet_transformers():
-        models = {
-            seed: read_model(training.best, trust_remote_code=context.model.trust_remote_code)[0]
-            for seed, training in trainings.items()
-        }
-    model = next(iter(models.values()))
+    model = next(iter(finished.values())).model
     tokenizer = _load_tokenizer(job.source, context)
-    best = LoadedCheckpoint(model.eval(), tokenizer, job.head.labels, job.max_length)
-    if len(models) == 1:
+    best = LoadedCheckpoint(model, tokenizer, job.head.labels, job.max_length)
+    figures = {seed: one.figures for seed, one in finished.items()}
+    if len(finished) == 1:
         [(seed, own)] = figures.items()
         return best, Soup((seed,), own)
     job.rows.hidden = job.validation.hidden = None
     model.to(context.device)
     weights = {
-        seed: {name: value.cpu().clone() for name, value in one.state_dict().items()} for seed, one in models.items()
+        seed: {name: value.cpu().clone() for name, value in one.model.state_dict().items()}
+        for seed, one in finished.items()
     }
 
     def evaluate(one: Any) -> Figures:
         return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
 
     soup = make_soup(model, weights, figures, config.combine, config.metric, evaluate)
-    context.log(f"of {len(models)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
+    context.log(f"of {len(finished)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
     return best, soup
 
 
-def _about_seeds(figures: Mapping[int, Figures], soup: Soup, config: TrainConfig) -> dict[str, Any]:
+def _about_seeds(finished: Mapping[int, Finished], soup: Soup, config: TrainConfig) -> dict[str, Any]:
     by_seed = {
-        str(seed): {name: value for name, value in own.items() if name != "per_class"} for seed, own in figures.items()
+        str(seed): {name: value for name, value in one.figures.items() if name != "per_class"}
+        for seed, one in finished.items()
     }
     return {"seeds": by_seed, "combined": list(soup.seeds), "combine": config.combine}
 
