@@ -30,7 +30,7 @@ class WeightAverage(TrainerCallback):  # type: ignore[misc]
         self._share = share
         self._mean: dict[str, torch.Tensor] = {}
         self._steps = 0
-        self._take_in = get_swa_multi_avg_fn()
+        self._take_in = get_swa_multi_avg_fn()  # type: ignore[no-untyped-call]
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.global_step > state.max_steps - math.ceil(state.max_steps * self._share):

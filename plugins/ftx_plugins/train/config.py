@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ftx.settings import StepConfig
 
@@ -49,6 +49,24 @@ class TrainConfig(StepConfig):
         True,
         description="with unfreeze_last: what the frozen layers give is computed once, kept on disk, and reused in "
         "every epoch",
+    )
+    lora_rank: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="rank of LoRA's adapters, which train instead of the encoder's weights and are merged into them at "
+        "the end; 0: none; wants a learning rate of 1e-4 to 5e-4",
+    )
+    lora_alpha: float = Field(
+        16.0, gt=0, le=4096, description="with lora_rank: what adapters give counts alpha / rank times"
+    )
+    lora_dropout: float = Field(
+        0.05, ge=0, lt=1, description="with lora_rank: share of the inputs dropped in an adapter"
+    )
+    lora_targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="with lora_rank: linear layers that get an adapter, by (the ends of) their names in an encoder "
+        "layer, such as query; none: all of them",
     )
     metric: Literal["f1_macro", "accuracy", "f1_micro", "loss"] = Field(
         "f1_macro", description="figure on the validation rows by which the best epoch is kept"
@@ -107,3 +125,18 @@ class TrainConfig(StepConfig):
         if len(set(seeds)) < len(seeds):
             raise ValueError("a seed is named twice: the same seed gives the same model")
         return seeds
+
+    @model_validator(mode="after")
+    def _lora_fits(self) -> Self:
+        if not self.lora_rank:
+            if self.lora_targets:
+                raise ValueError("lora_targets without lora_rank: set train.lora_rank, such as 8")
+            return self
+        if self.unfreeze_last == 0:
+            raise ValueError("lora_rank with unfreeze_last = 0: no encoder layer trains that could have an adapter")
+        if self.average != "off":
+            raise ValueError(
+                "lora_rank with average: the mean of an adapter's two matrices is not that of their product; "
+                "leave one of them out"
+            )
+        return self

@@ -7,12 +7,12 @@ after a kill (tokens, saves with the optimizer's state) is in the work folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer, set_seed
+from transformers import AutoTokenizer
 
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import (
@@ -26,9 +26,8 @@ from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.finish import Finished, finish
-from ftx_plugins.train.freeze import unfreeze_last
+from ftx_plugins.train.fresh import fresh_model
 from ftx_plugins.train.frozen import reuse_frozen
-from ftx_plugins.train.head import Head, load_classifier
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision_choice import choose_precision
@@ -41,6 +40,7 @@ GAP_ROWS = 2000
 """Training rows, at most, on which the best epoch is measured to tell over-fitting."""
 GAP_WARNING = 0.1
 USUAL_LEARNING_RATES = (1e-6, 1e-3)
+LORA_LEARNING_RATE = 1e-4
 
 
 def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         if config.seeds:
             context.log(f"seed {seed}")
         if model is None:
-            model, _ = _fresh_model(job.source, job.head.labels, config, context)
+            model, _ = fresh_model(job.source, job.head.labels, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
         finished[seed] = finish(job, trainings[seed])
@@ -97,9 +97,9 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
 def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context) -> tuple[Job, Any]:
     """The job, and the model of the first seed: it is loaded before the rows are tokenized, which takes longer."""
     names = tuple(data.meta["labels"])
-    model, head = _fresh_model(source, names, config, context)
+    model, head = fresh_model(source, names, config, context)
     choice = choose_precision(config.mixed_precision, model, context)
-    if config.unfreeze_last is not None:
+    if config.unfreeze_last is not None or config.lora_rank:
         frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
         context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
     max_length = min(config.max_length, max_length_of(model.config, _load_tokenizer(source, context)))
@@ -110,21 +110,6 @@ def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context
     collator = _collator(source, max_length, choice.precision, context)
     objective = objective_of(config, rows.labels, head.labels)
     return Job(source, head, max_length, rows, validation, collator, objective, choice, config, context), model
-
-
-def _fresh_model(source: Path, names: Sequence[str], config: TrainConfig, context: Context) -> tuple[Any, Head]:
-    """The model to train, the same for every seed: weights of seeds with heads of their own could not be averaged."""
-    set_seed(context.seed)
-    model, head = load_classifier(
-        source,
-        names,
-        dropout=config.dropout,
-        new_head=config.new_head,
-        trust_remote_code=context.model.trust_remote_code,
-    )
-    if config.unfreeze_last is not None:
-        unfreeze_last(model, config.unfreeze_last)
-    return model, head
 
 
 def _train_seed(job: Job, model: Any, seed: int) -> Training:
@@ -170,6 +155,11 @@ def _warn_about_learning_rate(config: TrainConfig, context: Context) -> None:
     if not low <= config.learning_rate <= high:
         context.warn(
             f"train.learning_rate = {config.learning_rate:g} is outside {low:g} to {high:g}, where fine-tuning works"
+        )
+    elif config.lora_rank and config.learning_rate < LORA_LEARNING_RATE:
+        context.warn(
+            f"train.learning_rate = {config.learning_rate:g} is low for LoRA, whose adapters start at zero: "
+            "1e-4 to 5e-4 is usual"
         )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ftx_plugins.checkpoint import quiet_transformers, read_model
 from ftx_plugins.train.average import read_average
+from ftx_plugins.train.fresh import trained_model
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.report import Figures, validation_figures
 from ftx_plugins.train.soup import figures_of
@@ -24,11 +24,8 @@ class Finished:
 
 
 def finish(job: Job, training: Training) -> Finished:
-    """The model of the best epoch, read back and so shown to load; or the average, where it is better or is to be kept
-    in any case."""
-    with quiet_transformers():
-        model, _ = read_model(training.best, trust_remote_code=job.context.model.trust_remote_code)
-    own = Finished(model.eval(), validation_figures(training.log, training.best_step))
+    """The model of the best epoch, or the average, where it is better or is to be kept in any case."""
+    own = Finished(trained_model(job, training.best), validation_figures(training.log, training.best_step))
     if job.config.average == "off":
         return own
     if training.average is None:
