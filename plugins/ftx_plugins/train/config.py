@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from ftx.settings import StepConfig
 
@@ -125,18 +125,3 @@ class TrainConfig(StepConfig):
         if len(set(seeds)) < len(seeds):
             raise ValueError("a seed is named twice: the same seed gives the same model")
         return seeds
-
-    @model_validator(mode="after")
-    def _lora_fits(self) -> Self:
-        if not self.lora_rank:
-            if self.lora_targets:
-                raise ValueError("lora_targets without lora_rank: set train.lora_rank, such as 8")
-            return self
-        if self.unfreeze_last == 0:
-            raise ValueError("lora_rank with unfreeze_last = 0: no encoder layer trains that could have an adapter")
-        if self.average != "off":
-            raise ValueError(
-                "lora_rank with average: the mean of an adapter's two matrices is not that of their product; "
-                "leave one of them out"
-            )
-        return self

@@ -181,16 +181,18 @@ def test_a_learning_rate_for_all_weights_is_warned_about(finetune, recorder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "where"),
     [
-        ({"lora_targets": ("query",)}, "lora_targets without lora_rank"),
-        ({"lora_rank": 4, "unfreeze_last": 0}, "lora_rank with unfreeze_last = 0"),
-        ({"lora_rank": 4, "average": "last-steps"}, "lora_rank with average"),
+        ({"lora_targets": ("query",)}, ["train.lora_targets"]),
+        ({"lora_rank": 4, "unfreeze_last": 0}, ["train.lora_rank"]),
+        ({"lora_rank": 4, "unfreeze_last": 0, "average": "last-steps"}, ["train.lora_rank", "train.average"]),
+        ({"lora_rank": 4, "lora_targets": ("query",), "unfreeze_last": 1}, []),
     ],
 )
-def test_settings_that_make_no_sense_together_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        TrainConfig(**settings)
+def test_the_plan_reports_settings_that_make_no_sense_together(settings, where):
+    problems = list(check_module.check(TrainConfig(**settings), ModelSettings("tiny")))
+    assert [problem.where for problem in problems] == where
+    assert all(problem.hints for problem in problems)
 
 
 def test_the_plan_says_where_peft_is_missing(monkeypatch):
