@@ -102,6 +102,9 @@ class TrainConfig(StepConfig):
     gradient_checkpointing: bool = Field(
         False, description="compute activations again instead of keeping them: less memory, about a third more time"
     )
+    compile: bool = Field(
+        False, description="whether torch.compile makes kernels for this model first; needs a C++ compiler and a minute"
+    )
     average: Literal["off", "last-steps"] = Field(
         "off", description="last-steps: the mean of the weights after each of the last steps (SWA), if it is better"
     )

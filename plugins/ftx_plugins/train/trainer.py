@@ -90,6 +90,9 @@ def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder:
         trainer.frozen = frozen
         trainer.average = average
         trainer.remove_callback(PrinterCallback)
+        if config.compile:
+            # In place, so that names of weights stay as they are in saves; lengths differ from batch to batch.
+            model.compile(dynamic=True)
         steps = math.ceil(math.ceil(len(job.rows) / config.batch_size) / config.gradient_accumulation)
         last = saves.last_complete(folder)
         if last is None:
