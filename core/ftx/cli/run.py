@@ -10,7 +10,7 @@ from ftx.cli import report
 from ftx.cli.completing import complete_executor, complete_steps
 from ftx.cli.interruption import Interruption
 from ftx.cli.options import command_line, config_option, json_option, load_plugins, print_json, read_config, set_option
-from ftx.console import RunConsole, print_scoreboard
+from ftx.console import RunConsole, cross_validation_lines, print_scoreboard
 from ftx.events import Events
 from ftx.planner import make_plan
 from ftx.runner import RunResult, run_plan
@@ -60,6 +60,8 @@ def run(
 def _print_result(result: RunResult, config_path: Path | None) -> None:
     if result.rows:
         print_scoreboard(result.rows)
+    for line in cross_validation_lines(result.record.steps):
+        click.echo(line)
     _print_choice(result)
     artifact = result.record.artifact
     if artifact is None:

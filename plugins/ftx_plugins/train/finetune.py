@@ -26,6 +26,7 @@ from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.finish import Finished, finish
+from ftx_plugins.train.folds import cross_validate, has_folds
 from ftx_plugins.train.fresh import fresh_model
 from ftx_plugins.train.frozen import reuse_frozen
 from ftx_plugins.train.job import Job
@@ -52,7 +53,12 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     started = time.monotonic()
     _warn_about_learning_rate(config, context)
     data = inputs["data"]
+    crossed = has_folds(data, config)
     job, model = _prepare(config, inputs["model"].path, data, context)
+    folds = None
+    if crossed:
+        model = None  # one model in memory at a time
+        folds = cross_validate(job, data)
     trainings, finished = {}, {}
     for seed in config.seeds or (context.seed,):
         if config.seeds:
@@ -89,6 +95,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         "truncated_rows": job.rows.truncated,
         "seconds_training": round(time.monotonic() - started, 2),
         "history": epochs,
+        **({"folds": folds} if folds else {}),
         **({"average": finished[first].average} if config.average != "off" else {}),
         **(_about_seeds(finished, soup, config) if config.seeds else {}),
     }
