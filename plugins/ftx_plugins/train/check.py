@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import sysconfig
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
 
 from ftx import FtxError, ModelSettings, Problem
 from ftx.machine import has_cuda
@@ -15,6 +20,8 @@ def check(config: TrainConfig, model: ModelSettings) -> Iterator[Problem]:
     """What this machine does not have for some of the settings, and settings that make no sense together."""
     yield from _check_precision(config)
     yield from _check_lora(config)
+    if config.compile:
+        yield from _check_compiler()
 
 
 def _check_precision(config: TrainConfig) -> Iterator[Problem]:
@@ -47,4 +54,23 @@ def _check_lora(config: TrainConfig) -> Iterator[Problem]:
             hints=(
                 'leave LoRA out, or average the weights of seeds: --set train.average=off --set "train.seeds=[1, 2]"',
             ),
+        )
+
+
+def _check_compiler() -> Iterator[Problem]:
+    """What torch.compile's kernels need here: they include Python's header. It takes the compiler that CXX names."""
+    wanted = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    without = "or go without: --set train.compile=false"
+    if which(wanted) is None:
+        named = f"{wanted}, which CXX names, is not there" if os.environ.get("CXX") else f"there is no {wanted} here"
+        yield Problem(
+            f"torch.compile needs a C++ compiler, and {named}",
+            where="train.compile",
+            hints=("install one (Debian, Ubuntu: apt-get install g++), or let CXX name yours", without),
+        )
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        yield Problem(
+            f"torch.compile needs Python's headers, and {sysconfig.get_path('include')} has no Python.h",
+            where="train.compile",
+            hints=("install them (Debian, Ubuntu: apt-get install python3-dev)", without),
         )
