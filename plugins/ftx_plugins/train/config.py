@@ -103,7 +103,7 @@ class TrainConfig(StepConfig):
         False, description="compute activations again instead of keeping them: less memory, about a third more time"
     )
     compile: bool = Field(
-        False, description="whether torch.compile makes kernels for this model first; needs a C++ compiler and a minute"
+        False, description="whether torch.compile makes kernels for this model first; needs a C++ compiler, and a while"
     )
     average: Literal["off", "last-steps"] = Field(
         "off", description="last-steps: the mean of the weights after each of the last steps (SWA), if it is better"
