@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,16 @@ def print_scoreboard(rows: Sequence[Row], *, file: Any = None, width: int | None
         console = Console(file=file or sys.stdout, highlight=False, width=FULL_WIDTH)
     for split in dict.fromkeys(row.split for row in rows):
         console.print(_scoreboard_table(split, [row for row in rows if row.split == split], console.width))
+
+
+def cross_validation_lines(steps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each of a run's `steps` whose metrics have `folds`: mean ± standard deviation of the figures."""
+    return [
+        f"{step['step']}, {folds['count']} folds, mean ± standard deviation: "
+        + ", ".join(f"{name} {mean:.4f} ± {folds['std'][name]:.4f}" for name, mean in folds["mean"].items())
+        for step in steps
+        if isinstance(folds := (step["metrics"] or {}).get("folds"), Mapping)
+    ]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ftx.cli import report
 from ftx.cli.completing import complete_executor, complete_steps
 from ftx.cli.interruption import Interruption
 from ftx.cli.options import command_line, config_option, json_option, load_plugins, print_json, read_config, set_option
-from ftx.console import RunConsole, print_scoreboard
+from ftx.console import RunConsole, cross_validation_lines, print_scoreboard
 from ftx.errors import FtxError
 from ftx.events import Events
 from ftx.planner import make_plan
@@ -98,6 +98,8 @@ def _arguments(context: click.Context, command: str, *, as_json: bool, quiet: bo
 def _print_result(result: RunResult, config_path: Path | None) -> None:
     if result.rows:
         print_scoreboard(result.rows)
+    for line in cross_validation_lines(result.record.steps):
+        click.echo(line)
     _print_choice(result)
     artifact = result.record.artifact
     if artifact is None:

@@ -15,7 +15,7 @@ from ftx.artifacts import Artifact, Evaluation
 from ftx.cli.completing import complete_reference_or_run
 from ftx.cli.options import config_option, json_option, open_store, print_json, read_config
 from ftx.cli.show_evaluation import read_flips, show_evaluation
-from ftx.console import print_scoreboard
+from ftx.console import cross_validation_lines, print_scoreboard
 from ftx.runs import RunRecord, find_artifact, find_run
 from ftx.scoreboard import Row
 from ftx.store import Store
@@ -62,6 +62,8 @@ def _show_run(record: RunRecord, as_json: bool) -> None:
         click.echo(f"error: {record.error['message']}")
     if record.scoreboard:
         print_scoreboard([Row(**row) for row in record.scoreboard])
+    for line in cross_validation_lines(record.steps):
+        click.echo(line)
 
 
 def _show_artifact(artifact: Artifact, store: Store) -> None:

@@ -24,6 +24,7 @@ from ftx_plugins.data.config import REPLACE, DataConfig
 from ftx_plugins.data.conflicts import write_conflicts
 from ftx_plugins.data.duplicates import KEPT, LEAKED, resolve_others
 from ftx_plugins.data.exclusion import find_excluded
+from ftx_plugins.data.folds import NO_FOLD, assign_folds
 from ftx_plugins.data.leakage import (
     NearDuplicates,
     look_for_near_duplicates,
@@ -35,7 +36,7 @@ from ftx_plugins.data.opening import open_sources
 from ftx_plugins.data.reading import Rows
 from ftx_plugins.data.report import Lengths, make_metrics, make_report
 from ftx_plugins.data.sources import SPLITS, Source
-from ftx_plugins.data.splits import SplitWriter
+from ftx_plugins.data.splits import FOLD, SplitWriter
 from ftx_plugins.data.splitting import NOWHERE, TRAIN, assign_splits, rows_of_share
 from ftx_plugins.data.staging import Staged, stage_rows
 
@@ -77,7 +78,9 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     require_classes(count_classes(labels, given, names), names, config)
     splits = assign_splits(labels, given, staged.near[kept, 0], config, context.seed, _clusters(near, kept, config))
 
-    lengths = _write_splits(staged, kept, labels, splits, inputs["model"], context)
+    folds = _folds(labels, splits, staged.near[kept, 0], names, config, context)
+
+    lengths = _write_splits(staged, kept, labels, splits, folds, inputs["model"], context)
     metrics = make_metrics(staged, resolution, labels, splits, names, lengths)
     placed = np.full(len(kept), NOWHERE, dtype=np.int8)
     placed[kept] = splits
@@ -93,7 +96,27 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     warn_about_leaks(metrics["near_duplicates"], context)
     _warn_about_shares(metrics["splits"], given, config, context)
     context.describe(labels=list(names), task=context.model.task, columns=_columns(staged), rows=metrics["splits"])
+    if folds is not None:
+        context.describe(folds=config.folds)
     return metrics
+
+
+def _folds(
+    labels: np.ndarray,
+    splits: np.ndarray,
+    identities: np.ndarray,
+    names: Sequence[str],
+    config: DataConfig,
+    context: Context,
+) -> np.ndarray | None:
+    """The fold of each row of the training split, and `NO_FOLD` for all others; None without folds."""
+    if not config.folds:
+        return None
+    trained = splits == TRAIN
+    folds = np.full(len(labels), NO_FOLD, dtype=np.int64)
+    folds[trained] = assign_folds(labels[trained], identities[trained], config.folds, names, context.seed + 3)
+    context.log(f"the {int(trained.sum())} training rows are in {config.folds} folds")
+    return folds
 
 
 def _require_rows(staged: Staged, config: DataConfig) -> None:
@@ -146,7 +169,13 @@ def _renumbered(staged: Staged, names: Sequence[str]) -> np.ndarray:
 
 
 def _write_splits(
-    staged: Staged, kept: np.ndarray, labels: np.ndarray, splits: np.ndarray, model: Artifact, context: Context
+    staged: Staged,
+    kept: np.ndarray,
+    labels: np.ndarray,
+    splits: np.ndarray,
+    folds: np.ndarray | None,
+    model: Artifact,
+    context: Context,
 ) -> Lengths:
     """The second pass: write the splits in source order, and measure the rows written."""
     counter = TokenCounter(model.path, trust_remote_code=context.model.trust_remote_code)
@@ -154,15 +183,20 @@ def _write_splits(
     where[kept] = splits
     label_of = np.full(len(kept), -1, dtype=np.int64)
     label_of[kept] = labels
+    fold_of = np.full(len(kept), NO_FOLD, dtype=np.int64)
+    fold_of[kept] = NO_FOLD if folds is None else folds
     total, start = int((where >= 0).sum()), 0
     tokens, characters, done = [], [], 0
     with ExitStack() as stack:
         columns = _columns(staged)
-        writers = [stack.enter_context(SplitWriter(context.out, split, columns)) for split in SPLITS]
+        with_fold = {"train": [*columns, *([FOLD] if folds is not None else [])]}
+        writers = [
+            stack.enter_context(SplitWriter(context.out, split, with_fold.get(split, columns))) for split in SPLITS
+        ]
         for batch in staged.batches():
             span = slice(start, start + batch.num_rows)
             start += batch.num_rows
-            batch = batch.append_column("label", pa.array(label_of[span]))
+            batch = batch.append_column("label", pa.array(label_of[span])).append_column(FOLD, pa.array(fold_of[span]))
             for place, writer in enumerate(writers):
                 writer.write(batch.filter(pa.array(where[span] == place)))
             written = batch.filter(pa.array(where[span] >= 0))

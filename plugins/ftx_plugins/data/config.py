@@ -70,6 +70,21 @@ class DataConfig(StepConfig):
     )
     max_test_rows: int = Field(0, ge=0, description="Rows to keep of the test split, each class in proportion (0: all)")
 
+    folds: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Parts of the training split for cross-validation, each class in proportion: train then also says "
+        "how well it does on each part when it learns from the others (0: none)",
+    )
+
+    @field_validator("folds")
+    @classmethod
+    def _are_several(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("one fold leaves no rows to learn from: take 2 or more, or 0 for no cross-validation")
+        return folds
+
     @field_validator("encoding")
     @classmethod
     def _is_known(cls, name: str) -> str:

@@ -20,6 +20,10 @@ BATCH = 8192
 """Rows of each batch in a file (the last may have fewer): the same rows give the same bytes however they were read."""
 
 
+FOLD = "fold"
+"""The column of the training split with the number of each row's fold, where `data.folds` asks for some."""
+
+
 @dataclass(frozen=True)
 class SplitRows:
     """Rows of a split in memory."""
@@ -66,7 +70,13 @@ class SplitWriter:
     """Writes a split as an Arrow stream, in batches of `BATCH` rows whatever it is given."""
 
     def __init__(self, folder: Path, split: str, columns: Sequence[str]) -> None:
-        types = {"text": pa.string(), "text_pair": pa.string(), "label": pa.int64(), "row": pa.int64()}
+        types = {
+            "text": pa.string(),
+            "text_pair": pa.string(),
+            "label": pa.int64(),
+            "row": pa.int64(),
+            FOLD: pa.int64(),
+        }
         self._schema = pa.schema([(name, types[name]) for name in columns])
         self._sink = pa.OSFile(str(split_path(folder, split)), "wb")
         self._writer = pa.ipc.new_stream(self._sink, self._schema)

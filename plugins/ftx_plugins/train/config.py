@@ -50,6 +50,24 @@ class TrainConfig(StepConfig):
         description="with unfreeze_last: what the frozen layers give is computed once, kept on disk, and reused in "
         "every epoch",
     )
+    lora_rank: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="rank of LoRA's adapters, which train instead of the encoder's weights and are merged into them at "
+        "the end; 0: none; wants a learning rate of 1e-4 to 5e-4",
+    )
+    lora_alpha: float = Field(
+        16.0, gt=0, le=4096, description="with lora_rank: what adapters give counts alpha / rank times"
+    )
+    lora_dropout: float = Field(
+        0.05, ge=0, lt=1, description="with lora_rank: share of the inputs dropped in an adapter"
+    )
+    lora_targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="with lora_rank: linear layers that get an adapter, by (the ends of) their names in an encoder "
+        "layer, such as query; none: all of them",
+    )
     metric: Literal["f1_macro", "accuracy", "f1_micro", "loss"] = Field(
         "f1_macro", description="figure on the validation rows by which the best epoch is kept"
     )
@@ -83,6 +101,16 @@ class TrainConfig(StepConfig):
     )
     gradient_checkpointing: bool = Field(
         False, description="compute activations again instead of keeping them: less memory, about a third more time"
+    )
+    compile: bool = Field(
+        False, description="whether torch.compile makes kernels for this model first; needs a C++ compiler, and a while"
+    )
+    average: Literal["off", "last-steps"] = Field(
+        "off", description="last-steps: the mean of the weights after each of the last steps (SWA), if it is better"
+    )
+    average_share: float = Field(0.25, gt=0, le=1, description="with average: how many of all steps, as a share")
+    keep_average: Literal["better", "always"] = Field(
+        "better", description="with average: whether it must be better by `metric` than the best epoch to be kept"
     )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), max_length=64, description="train once for each of these seeds, and combine; none: once, by the run's seed"

@@ -7,12 +7,12 @@ after a kill (tokens, saves with the optimizer's state) is in the work folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer, set_seed
+from transformers import AutoTokenizer
 
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import (
@@ -20,20 +20,20 @@ from ftx_plugins.checkpoint import (
     compute_logits,
     max_length_of,
     quiet_transformers,
-    read_model,
     save_checkpoint,
 )
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train import processes
 from ftx_plugins.train.config import Precision, TrainConfig
-from ftx_plugins.train.freeze import unfreeze_last
+from ftx_plugins.train.finish import Finished, finish
+from ftx_plugins.train.folds import cross_validate, has_folds
+from ftx_plugins.train.fresh import fresh_model
 from ftx_plugins.train.frozen import reuse_frozen
-from ftx_plugins.train.head import Head, load_classifier
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision_choice import choose_precision
-from ftx_plugins.train.report import Figures, history, validation_figures
+from ftx_plugins.train.report import Figures, history
 from ftx_plugins.train.soup import Soup, figures_of, make_soup
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 from ftx_plugins.train.trainer import Training, train
@@ -42,6 +42,7 @@ GAP_ROWS = 2000
 """Training rows, at most, on which the best epoch is measured to tell over-fitting."""
 GAP_WARNING = 0.1
 USUAL_LEARNING_RATES = (1e-6, 1e-3)
+LORA_LEARNING_RATE = 1e-4
 
 
 def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
@@ -53,19 +54,25 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     started = time.monotonic()
     _warn_about_learning_rate(config, context)
     data = inputs["data"]
+    crossed = has_folds(data, config)
     job, model = _prepare(config, inputs["model"].path, data, context)
-    trainings = {}
+    folds = None
+    if crossed:
+        model = None  # one model in memory at a time
+        folds = cross_validate(job, data)
+    trainings, finished = {}, {}
     for seed in config.seeds or (context.seed,):
         if config.seeds:
             context.log(f"seed {seed}")
         if model is None:
-            model, _ = _fresh_model(job.source, job.head.labels, config, context)
+            model, _ = fresh_model(job.source, job.head.labels, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
+        if processes.is_leader():
+            finished[seed] = finish(job, trainings[seed])
     if not processes.is_leader():
         return {}
-    figures = {seed: validation_figures(training.log, training.best_step) for seed, training in trainings.items()}
-    best, soup = _combine(job, trainings, figures)
+    best, soup = _combine(job, finished)
     with quiet_transformers():
         save_checkpoint(best, context.out)
     best.model.to(context.device)
@@ -92,16 +99,18 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         "truncated_rows": job.rows.truncated,
         "seconds_training": round(time.monotonic() - started, 2),
         "history": epochs,
-        **(_about_seeds(figures, soup, config) if config.seeds else {}),
+        **({"folds": folds} if folds else {}),
+        **({"average": finished[first].average} if config.average != "off" else {}),
+        **(_about_seeds(finished, soup, config) if config.seeds else {}),
     }
 
 
 def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context) -> tuple[Job, Any]:
     """The job, and the model of the first seed: it is loaded before the rows are tokenized, which takes longer."""
     names = tuple(data.meta["labels"])
-    model, head = _fresh_model(source, names, config, context)
+    model, head = fresh_model(source, names, config, context)
     choice = choose_precision(config.mixed_precision, model, context)
-    if config.unfreeze_last is not None:
+    if config.unfreeze_last is not None or config.lora_rank:
         frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
         context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
     max_length = min(config.max_length, max_length_of(model.config, _load_tokenizer(source, context)))
@@ -115,21 +124,6 @@ def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context
     return Job(source, head, max_length, rows, validation, collator, objective, choice, config, context), model
 
 
-def _fresh_model(source: Path, names: Sequence[str], config: TrainConfig, context: Context) -> tuple[Any, Head]:
-    """The model to train, the same for every seed: weights of seeds with heads of their own could not be averaged."""
-    set_seed(context.seed)
-    model, head = load_classifier(
-        source,
-        names,
-        dropout=config.dropout,
-        new_head=config.new_head,
-        trust_remote_code=context.model.trust_remote_code,
-    )
-    if config.unfreeze_last is not None:
-        unfreeze_last(model, config.unfreeze_last)
-    return model, head
-
-
 def _train_seed(job: Job, model: Any, seed: int) -> Training:
     folder = job.context.work / (f"trainer-{seed}" if job.config.seeds else "trainer")
     with processes.leader_first():
@@ -137,40 +131,35 @@ def _train_seed(job: Job, model: Any, seed: int) -> Training:
     return train(job, model, frozen, seed=seed, folder=folder)
 
 
-def _combine(
-    job: Job, trainings: Mapping[int, Training], figures: Mapping[int, Figures]
-) -> tuple[LoadedCheckpoint, Soup]:
-    """The best epoch of the only seed, or what `train.combine` makes of the seeds'. It is read back, and so shown to
-    load."""
+def _combine(job: Job, finished: Mapping[int, Finished]) -> tuple[LoadedCheckpoint, Soup]:
+    """The model of the only seed, or what `train.combine` makes of the seeds'."""
     config, context = job.config, job.context
-    with quiet_transformers():
-        models = {
-            seed: read_model(training.best, trust_remote_code=context.model.trust_remote_code)[0]
-            for seed, training in trainings.items()
-        }
-    model = next(iter(models.values()))
+    model = next(iter(finished.values())).model
     tokenizer = _load_tokenizer(job.source, context)
-    best = LoadedCheckpoint(model.eval(), tokenizer, job.head.labels, job.max_length)
-    if len(models) == 1:
+    best = LoadedCheckpoint(model, tokenizer, job.head.labels, job.max_length)
+    figures = {seed: one.figures for seed, one in finished.items()}
+    if len(finished) == 1:
         [(seed, own)] = figures.items()
         return best, Soup((seed,), own)
     job.rows.hidden = job.validation.hidden = None
     model.to(context.device)
     weights = {
-        seed: {name: value.cpu().clone() for name, value in one.state_dict().items()} for seed, one in models.items()
+        seed: {name: value.cpu().clone() for name, value in one.model.state_dict().items()}
+        for seed, one in finished.items()
     }
 
     def evaluate(one: Any) -> Figures:
         return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
 
     soup = make_soup(model, weights, figures, config.combine, config.metric, evaluate)
-    context.log(f"of {len(models)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
+    context.log(f"of {len(finished)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
     return best, soup
 
 
-def _about_seeds(figures: Mapping[int, Figures], soup: Soup, config: TrainConfig) -> dict[str, Any]:
+def _about_seeds(finished: Mapping[int, Finished], soup: Soup, config: TrainConfig) -> dict[str, Any]:
     by_seed = {
-        str(seed): {name: value for name, value in own.items() if name != "per_class"} for seed, own in figures.items()
+        str(seed): {name: value for name, value in one.figures.items() if name != "per_class"}
+        for seed, one in finished.items()
     }
     return {"seeds": by_seed, "combined": list(soup.seeds), "combine": config.combine}
 
@@ -180,6 +169,11 @@ def _warn_about_learning_rate(config: TrainConfig, context: Context) -> None:
     if not low <= config.learning_rate <= high:
         context.warn(
             f"train.learning_rate = {config.learning_rate:g} is outside {low:g} to {high:g}, where fine-tuning works"
+        )
+    elif config.lora_rank and config.learning_rate < LORA_LEARNING_RATE:
+        context.warn(
+            f"train.learning_rate = {config.learning_rate:g} is low for LoRA, whose adapters start at zero: "
+            "1e-4 to 5e-4 is usual"
         )
 
 

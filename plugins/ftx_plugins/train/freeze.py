@@ -60,7 +60,7 @@ def encoder_layers(model: Any) -> list[nn.Module]:
     outermost = [layers for found, layers in lists if found == depth]
     if len(outermost) != 1:
         raise FtxError(
-            f"the layers of {type(encoder).__name__} cannot be told apart, so that none can be frozen",
-            "leave train.unfreeze_last out to train all",
+            f"the layers of {type(encoder).__name__} cannot be told apart",
+            "train all of them alike: leave train.unfreeze_last, train.lora_rank and train.layer_decay out",
         )
     return outermost[0]

@@ -10,6 +10,7 @@ work/tokens/train/ids.bin       token ids of all rows, end to end, uint16 or uin
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,12 @@ class TokenizedSplit(TorchDataset[dict[str, Any]]):
         """Tokens of each row, int64 of shape (rows,)."""
         self.hidden: np.ndarray | None = None
         """What frozen layers give for each token, float32 of shape (tokens of all rows, hidden size), where kept."""
+
+    def select(self, rows: np.ndarray) -> TokenizedSplit:
+        """Some of the rows (int64, shape (selected,)), over the same files."""
+        selected = copy.copy(self)
+        selected.labels, selected._ends, selected.lengths = self.labels[rows], self._ends[rows], self.lengths[rows]
+        return selected
 
     def __len__(self) -> int:
         return len(self._ends)

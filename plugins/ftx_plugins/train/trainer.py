@@ -32,6 +32,8 @@ from ftx import Context, FtxError
 from ftx.errors import ExitCode
 from ftx_plugins.checkpoint import quiet_transformers
 from ftx_plugins.train import processes, saves
+from ftx_plugins.train.average import FILE as AVERAGE
+from ftx_plugins.train.average import WeightAverage, averaging
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.freeze import encoder_layers
 from ftx_plugins.train.frozen import FrozenPart
@@ -59,6 +61,8 @@ class Training:
     log: Sequence[Mapping[str, Any]]
     """As the Trainer writes it: entries with `loss` since the one before, and entries with `eval_…` figures."""
     stopped_early: bool
+    average: Path | None = None
+    """The file with the mean of the last steps' weights, where they were averaged."""
 
 
 def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder: Path) -> Training:
@@ -73,6 +77,7 @@ def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder:
         # What torch and accelerate warn about here is of their own making, and a terminal belongs to the progress.
         warnings.simplefilter("ignore")
         loss = RunningLoss(job.objective)
+        average = averaging(config, model)
         trainer = FineTuner(
             model=model,
             args=_arguments(config, job.precision, folder, seed, context),
@@ -83,14 +88,18 @@ def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder:
             compute_metrics=lambda prediction: compute_figures(
                 prediction.label_ids, prediction.predictions, job.head.labels
             ),
-            callbacks=_callbacks(config, loss, context),
+            callbacks=[*_callbacks(config, loss, context), *([average] if average else [])],
         )
         trainer.settings = config
         trainer.frozen = frozen
+        trainer.average = average
         trainer.remove_callback(PrinterCallback)
         if processes.count() > 1:
             # The Trainer has seeded all processes alike: their rows would be dropped out alike.
             torch.manual_seed(seed + processes.rank())
+        if config.compile:
+            # In place, so that names of weights stay as they are in saves; lengths differ from batch to batch.
+            model.compile(dynamic=True)
         steps = math.ceil(math.ceil(len(job.rows) / config.batch_size) / config.gradient_accumulation)
         with processes.leader_first():
             last = saves.last_complete(folder)
@@ -98,6 +107,8 @@ def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder:
             trainer.train()
         elif not _is_finished(last, config, steps):
             context.log(f"resumed {_place(last.step, steps)}")
+            if average:
+                average.load(last.path)
             trainer.train(resume_from_checkpoint=str(last.path))
         else:
             context.log("training had finished before: its best epoch is taken")
@@ -111,6 +122,7 @@ class FineTuner(Trainer):  # type: ignore[misc]
 
     settings: TrainConfig
     frozen: FrozenPart | None
+    average: WeightAverage | None
     optimizer: Any
 
     def get_train_dataloader(self) -> Any:
@@ -158,6 +170,8 @@ class FineTuner(Trainer):  # type: ignore[misc]
         if processes.is_leader():
             saves.unmark(save)
         super()._save_checkpoint(model, trial)
+        if self.average and processes.is_leader():
+            self.average.save(save)
         processes.wait_for_all()  # each writes the state of its own random numbers
         if processes.is_leader():
             saves.mark_complete(save)
@@ -319,4 +333,12 @@ def _place(step: int, steps_per_epoch: int) -> str:
 def _result(state: TrainerState, folder: Path, config: TrainConfig, steps_per_epoch: int) -> Training:
     stopped = state.global_step < config.epochs * steps_per_epoch
     best = saves.save_of(folder, state.best_global_step)
-    return Training(best, state.best_global_step, steps_per_epoch, state.log_history, stopped)
+    average = saves.save_of(folder, state.global_step) / AVERAGE
+    return Training(
+        best,
+        state.best_global_step,
+        steps_per_epoch,
+        state.log_history,
+        stopped,
+        average if average.exists() else None,
+    )

@@ -1,0 +1,57 @@
+"""The model that a training starts from: with its head, its frozen part and its adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from ftx import Context
+from ftx_plugins.checkpoint import quiet_transformers, read_model
+from ftx_plugins.train.config import TrainConfig
+from ftx_plugins.train.freeze import unfreeze_last
+from ftx_plugins.train.head import Head, load_classifier
+from ftx_plugins.train.job import Job
+
+
+def fresh_model(source: Path, names: Sequence[str], config: TrainConfig, context: Context) -> tuple[Any, Head]:
+    """The model to train, the same for every seed: weights of seeds with heads of their own could not be averaged.
+
+    Raises `FtxError` where the labels, the layers to train or LoRA's targets do not fit the model.
+    """
+    model, head = _with_head(source, names, config, context)
+    if config.lora_rank:
+        from ftx_plugins.train.lora import add_adapters
+
+        add_adapters(model, config)
+    return model, head
+
+
+def trained_model(job: Job, save: Path) -> Any:
+    """The model that a save of the training holds, read back and so shown to load; on the processor, adapters merged,
+    in evaluation mode."""
+    config, context = job.config, job.context
+    if not config.lora_rank:
+        with quiet_transformers():
+            model: Any = read_model(save, trust_remote_code=context.model.trust_remote_code)[0]
+        return model.eval()
+    from ftx_plugins.train.lora import add_adapters, load_merged
+
+    model, _ = _with_head(job.source, job.head.labels, config, context)
+    return load_merged(add_adapters(model, config), save).requires_grad_(True).eval()
+
+
+def _with_head(source: Path, names: Sequence[str], config: TrainConfig, context: Context) -> tuple[Any, Head]:
+    set_seed(context.seed)
+    model, head = load_classifier(
+        source,
+        names,
+        dropout=config.dropout,
+        new_head=config.new_head,
+        trust_remote_code=context.model.trust_remote_code,
+    )
+    if config.unfreeze_last is not None:
+        unfreeze_last(model, config.unfreeze_last)
+    return model, head
