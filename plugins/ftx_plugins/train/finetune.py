@@ -24,8 +24,9 @@ from ftx_plugins.checkpoint import (
     save_checkpoint,
 )
 from ftx_plugins.data.splits import load_split
+from ftx_plugins.ensemble import describe_ensemble, make_ensemble
 from ftx_plugins.metrics.classification import accuracy
-from ftx_plugins.train.config import Precision, TrainConfig
+from ftx_plugins.train.config import VOTES, Precision, TrainConfig
 from ftx_plugins.train.freeze import unfreeze_last
 from ftx_plugins.train.frozen import reuse_frozen
 from ftx_plugins.train.head import Head, load_classifier
@@ -33,7 +34,7 @@ from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision import has_bf16, resolve_precision
 from ftx_plugins.train.report import Figures, history, validation_figures
-from ftx_plugins.train.soup import Soup, figures_of, make_soup
+from ftx_plugins.train.soup import Soup, figures_of, make_soup, rank
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 from ftx_plugins.train.trainer import Training, train
 
@@ -63,6 +64,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         model = None
     figures = {seed: validation_figures(training.log, training.best_step) for seed, training in trainings.items()}
     best, soup = _combine(job, trainings, figures)
+    ensemble = describe_ensemble(best.model.config)
     with quiet_transformers():
         save_checkpoint(best, context.out)
     best.model.to(context.device)
@@ -74,7 +76,11 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     epochs = history(training.log, training.steps_per_epoch)
     _say_how_it_went(training, epochs, gap, len(job.validation), config, context)
     context.describe(
-        labels=list(best.labels), task="text-classification", max_length=job.max_length, base=inputs["model"].digest
+        labels=list(best.labels),
+        task="text-classification",
+        max_length=job.max_length,
+        base=inputs["model"].digest,
+        **({"ensemble": ensemble} if ensemble else {}),
     )
     best_epoch = training.best_step // training.steps_per_epoch
     return {
@@ -149,14 +155,19 @@ def _combine(
         [(seed, own)] = figures.items()
         return best, Soup((seed,), own)
     job.rows.hidden = job.validation.hidden = None
-    model.to(context.device)
-    weights = {
-        seed: {name: value.cpu().clone() for name, value in one.state_dict().items()} for seed, one in models.items()
-    }
 
     def evaluate(one: Any) -> Figures:
         return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
 
+    if config.combine in VOTES:
+        ranked = rank(figures, config.metric)
+        best.model = make_ensemble([models[seed] for seed in ranked], VOTES[config.combine]).to(context.device)
+        context.log(f"of {len(models)} seeds: all in the model, each as it is ({config.combine})")
+        return best, Soup(ranked, evaluate(best.model))
+    model.to(context.device)
+    weights = {
+        seed: {name: value.cpu().clone() for name, value in one.state_dict().items()} for seed, one in models.items()
+    }
     soup = make_soup(model, weights, figures, config.combine, config.metric, evaluate)
     context.log(f"of {len(models)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
     return best, soup

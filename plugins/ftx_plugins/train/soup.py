@@ -43,10 +43,10 @@ def make_soup(
     `best` is the best seed alone; `uniform` the average of all, whether or not it is better.
     """
     sign = -1 if metric == "loss" else 1
-    ranked = sorted(weights, key=lambda seed: -sign * figures[seed][metric])
+    ranked = rank(figures, metric)
     if kind == "uniform":
         load_average(model, [weights[seed] for seed in ranked])
-        return Soup(tuple(ranked), evaluate(model))
+        return Soup(ranked, evaluate(model))
     kept, reached = [ranked[0]], figures[ranked[0]]
     for seed in ranked[1:] if kind == "greedy" else ():
         load_average(model, [weights[one] for one in (*kept, seed)])
@@ -55,6 +55,12 @@ def make_soup(
             kept, reached = [*kept, seed], tried
     load_average(model, [weights[seed] for seed in kept])
     return Soup(tuple(kept), reached)
+
+
+def rank(figures: Mapping[int, Figures], metric: str) -> tuple[int, ...]:
+    """The seeds, best first."""
+    sign = -1 if metric == "loss" else 1
+    return tuple(sorted(figures, key=lambda seed: -sign * figures[seed][metric]))
 
 
 def load_average(model: Any, weights: Sequence[Weights]) -> None:
