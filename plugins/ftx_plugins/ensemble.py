@@ -7,9 +7,10 @@ them may differ. Importing this module makes the type known to transformers' aut
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -148,9 +149,18 @@ def is_ensemble(config: Any) -> bool:
     return bool(config.model_type == MODEL_TYPE)
 
 
-def members_of(model: Any) -> list[Any]:
-    """The members of an ensemble; of any other model itself."""
-    return list(model.members) if is_ensemble(model.config) else [model]
+@contextlib.contextmanager
+def voting_softly(*models: Any) -> Iterator[None]:
+    """Let those of the `models` that are ensembles vote softly meanwhile: a hard vote has hardly a gradient."""
+    ensembles = [model for model in models if is_ensemble(model.config)]
+    votes = [ensemble.config.vote for ensemble in ensembles]
+    try:
+        for ensemble in ensembles:
+            ensemble.config.vote = "soft"
+        yield
+    finally:
+        for ensemble, vote in zip(ensembles, votes, strict=True):
+            ensemble.config.vote = vote
 
 
 def refuse_ensemble(config: Any, doing: str) -> None:
