@@ -127,7 +127,7 @@ def make_ensemble(members: Sequence[Any], vote: Vote) -> EnsembleForSequenceClas
         if type(member).__module__.startswith("transformers_modules."):
             raise FtxError(
                 f"{type(member).__name__} comes with code of its own, and an ensemble cannot hold it",
-                'combine the seeds\' weights instead: --set \'train.combine="greedy"\'',
+                "combine the seeds' weights instead: --set 'train.combine=\"greedy\"'",
             )
     config = EnsembleConfig(
         members=[_described(member) for member in members],
@@ -169,7 +169,7 @@ def refuse_ensemble(config: Any, doing: str) -> None:
         raise FtxError(
             f"this checkpoint is an ensemble of {len(config.members)} models, which cannot be {doing}",
             "teach one smaller model what they know: ftx run train distill prune",
-            'or make one model of the seeds: --set \'train.combine="greedy"\'',
+            "or make one model of the seeds: --set 'train.combine=\"greedy\"'",
         )
 
 

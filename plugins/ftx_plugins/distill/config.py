@@ -29,9 +29,7 @@ class DistillConfig(StepConfig):
         None, description="file of more texts, without labels (csv, tsv, json, jsonl, ndjson, parquet)"
     )
     text: str = Field("text", min_length=1, description="name of the column with the text in `unlabelled`")
-    text_pair: str | None = Field(
-        None, min_length=1, description="name of its column with the second text of a pair"
-    )
+    text_pair: str | None = Field(None, min_length=1, description="name of its column with the second text of a pair")
     rows: int = Field(0, ge=0, description="training rows to learn from, each class in proportion; 0: all")
     temperature: float = Field(
         2.0, gt=0, le=100, description="what both models' logits are divided by: more shows what is unlikely, too"

@@ -126,7 +126,7 @@ def _tokenize(name: str, split: Any, student: Student, data: Artifact, context: 
 
 
 def _evaluation(loaded: LoadedCheckpoint, rows: TokenizedSplit, wanted: np.ndarray, config: DistillConfig) -> Any:
-    """A function that gives the figures of a model on the validation rows, its agreement with the teacher among them."""
+    """A function that gives a model's figures on the validation rows, its agreement with the teacher among them."""
     tokenizer = loaded.tokenizer
     collator = Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", 1, loaded.max_length)
     taught = np.asarray(wanted).argmax(axis=1)

@@ -60,7 +60,9 @@ def download(name: str, revision: str, table: str, *, allow_code: bool, setting:
             f"correct {asked}, or give a folder",
         ) from error
     except RevisionNotFoundError as error:
-        raise FtxError(f"the model {name} has no revision {revision!r}", f"correct the revision in [{table}]") from error
+        raise FtxError(
+            f"the model {name} has no revision {revision!r}", f"correct the revision in [{table}]"
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise FtxError(
             f"the model {name} could not be fetched: the hub cannot be reached, and the local cache lacks it",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ftx.config import read_config
+from ftx.config import load_config
 from ftx.errors import PlanError
 from ftx.planner import make_plan
 from ftx.plugins import PluginManager
@@ -22,10 +22,13 @@ def plan(tmp_path, plugins, tiny_encoder, sentences_csv):
     """`plan(*words, model=tiny_encoder, **settings of [distill])`."""
 
     def make(*words, model=tiny_encoder, **settings):
-        lines = [f"{name} = {json.dumps(str(value) if not isinstance(value, int) else value)}" for name, value in settings.items()]
+        lines = [
+            f"{name} = {json.dumps(str(value) if not isinstance(value, int) else value)}"
+            for name, value in settings.items()
+        ]
         toml = f'[model]\nname = "{model}"\n[data]\ntrain = "{sentences_csv}"\n[distill]\n' + "\n".join(lines)
         (tmp_path / "ftx.toml").write_text(toml)
-        return make_plan(words, read_config(tmp_path / "ftx.toml"), plugins)
+        return make_plan(words, load_config(tmp_path / "ftx.toml"), plugins)
 
     return make
 
