@@ -22,10 +22,7 @@ def plan(tmp_path, plugins, tiny_encoder, sentences_csv):
     """`plan(*words, model=tiny_encoder, **settings of [distill])`."""
 
     def make(*words, model=tiny_encoder, **settings):
-        lines = [
-            f"{name} = {json.dumps(str(value) if not isinstance(value, int) else value)}"
-            for name, value in settings.items()
-        ]
+        lines = [f"{name} = {json.dumps(str(value))}" for name, value in settings.items()]
         toml = f'[model]\nname = "{model}"\n[data]\ntrain = "{sentences_csv}"\n[distill]\n' + "\n".join(lines)
         (tmp_path / "ftx.toml").write_text(toml)
         return make_plan(words, load_config(tmp_path / "ftx.toml"), plugins)
