@@ -47,9 +47,6 @@ class EnsembleForSequenceClassification(PreTrainedModel):  # type: ignore[misc]
 
     config_class = EnsembleConfig
     base_model_prefix = "members"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
 
     def __init__(self, config: EnsembleConfig) -> None:
         super().__init__(config)

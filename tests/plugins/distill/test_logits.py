@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -85,6 +86,25 @@ def test_a_student_with_another_tokenizer_learns_from_what_the_teacher_said_with
     assert isinstance(kept, np.memmap)
     assert np.allclose(kept, compute_logits(teacher, load_rows(tiny_dataset, "train").texts), atol=1e-5)
     assert metrics["validation"]["agreement"] >= 0.3
+
+
+def test_a_student_on_the_hub_is_fetched_and_its_commit_is_written_down(
+    distill, letters_encoder, monkeypatch, tmp_path
+):
+    from ftx_plugins.model import hub
+
+    snapshot = tmp_path / "snapshots" / "0a1b2c"
+    shutil.copytree(letters_encoder, snapshot)
+    asked = {}
+
+    def fetched(name, **options):
+        asked.update(options, name=name)
+        return str(snapshot)
+
+    monkeypatch.setattr(hub, "snapshot_download", fetched)
+    context, _ = distill(student="hub:some/encoder", student_revision="v2", epochs=1)
+    assert (asked["name"], asked["revision"]) == ("some/encoder", "v2")
+    assert context.meta["student"] == {"name": "some/encoder", "commit": "0a1b2c"}
 
 
 def test_answers_are_put_in_the_order_of_the_students_labels(distill, tiny_classifier, tiny_dataset, tmp_path):
