@@ -196,9 +196,11 @@ class _Planner:
                 hint = f"leave one of them out: {unused[-1]}, or {identity}"
                 message = f"{identity} is set, so that nothing would come of what {unused[-1]} makes"
                 self.problems.append(Problem(message, step.full_name, (hint,)))
-            given = self._or_problem(_named_model(Path(value), self.task, identity))
-            if given is not None:
-                self.given[identity] = given
+            named = _named_model(Path(value), self.task, identity)
+            if isinstance(named, Problem):
+                self.problems.append(named)
+            else:
+                self.given[identity] = named
             self.made.append(_Made(identity, Checkpoint))
             if self.baseline is None:
                 self.reference = identity

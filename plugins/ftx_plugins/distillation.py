@@ -85,8 +85,10 @@ def distill(
 class Teacher(Protocol):
     """What a student is held against."""
 
-    hidden_states: bool
-    """Whether the student's outputs have to hold its hidden states."""
+    @property
+    def hidden_states(self) -> bool:
+        """Whether the student's outputs have to hold its hidden states."""
+        ...
 
     def answer(self, batch: dict[str, torch.Tensor], rows: np.ndarray) -> Any:
         """What it says to a batch, which holds these `rows`."""

@@ -138,7 +138,8 @@ def make_ensemble(members: Sequence[Any], vote: Vote) -> EnsembleForSequenceClas
         ensemble = EnsembleForSequenceClassification(config)
     for place, member in enumerate(members):
         ensemble.members[place] = member
-    return ensemble.eval()
+    ensemble.eval()
+    return ensemble
 
 
 def is_ensemble(config: Any) -> bool:

@@ -159,17 +159,18 @@ def _combine(
     def evaluate(one: Any) -> Figures:
         return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
 
-    if config.combine in VOTES:
+    combine = config.combine
+    if combine == "soft-vote" or combine == "hard-vote":
         ranked = rank(figures, config.metric)
-        best.model = make_ensemble([models[seed] for seed in ranked], VOTES[config.combine]).to(context.device)
-        context.log(f"of {len(models)} seeds: all in the model, each as it is ({config.combine})")
+        best.model = make_ensemble([models[seed] for seed in ranked], VOTES[combine]).to(context.device)
+        context.log(f"of {len(models)} seeds: all in the model, each as it is ({combine})")
         return best, Soup(ranked, evaluate(best.model))
     model.to(context.device)
     weights = {
         seed: {name: value.cpu().clone() for name, value in one.state_dict().items()} for seed, one in models.items()
     }
-    soup = make_soup(model, weights, figures, config.combine, config.metric, evaluate)
-    context.log(f"of {len(models)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
+    soup = make_soup(model, weights, figures, combine, config.metric, evaluate)
+    context.log(f"of {len(models)} seeds: {', '.join(map(str, soup.seeds))} in the model ({combine})")
     return best, soup
 
 
