@@ -16,10 +16,13 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from ftx.errors import FtxError, Problem
+from ftx.runs import find_artifact
 from ftx.settings import InputPath, StepConfig
-from ftx.sources import resolve_path
+from ftx.sources import PACKAGE, resolve_path
+from ftx.store import Store
 
 DEFAULT_FILE = "ftx.toml"
+DEFAULT_STORE = ".ftx"
 TABLES = ("model", "budget", "requires")
 """The tables that belong to no stage."""
 RESERVED_ENVIRONMENT = ("FTX_PLUGINS", "FTX_STRICT_PLUGINS", "FTX_CONFIG", "FTX_DEBUG")
@@ -34,7 +37,7 @@ class ProjectTable(StepConfig):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where steps compute; auto: cuda where there is one"
     )
-    store: str = Field(".ftx", description="Folder of the store, relative to ftx.toml")
+    store: str = Field(DEFAULT_STORE, description="Folder of the store, relative to ftx.toml")
 
 
 class ModelTable(StepConfig):
@@ -140,17 +143,28 @@ def validate(
 
 
 def resolve_paths(
-    kind: type[StepConfig], values: Mapping[str, Any], root: Path, where: str
+    kind: type[StepConfig], values: Mapping[str, Any], root: Path, where: str, store: Store
 ) -> tuple[dict[str, Any], list[Problem]]:
-    """The values with each path made absolute; the paths that are not there, as problems."""
+    """The values with each path made absolute, and each REF of a model; what is not there, as problems."""
     resolved, problems = dict(values), []
     for name, marker in input_paths(kind):
         if isinstance(value := values.get(name), str):
             try:
-                resolved[name] = str(resolve_path(value, root, hub=marker.hub))
+                found = _find_model(value, root, store) if marker.model else resolve_path(value, root, hub=marker.hub)
+                resolved[name] = str(found)
             except FtxError as error:
                 problems.append(Problem(error.message, f"{where}.{name}", error.hints))
     return resolved, problems
+
+
+def _find_model(text: str, root: Path, store: Store) -> Path:
+    """The folder of the model that `text` names: a path, or a REF. A path that is there comes first."""
+    try:
+        return Path(resolve_path(text, root))
+    except FtxError:
+        if text.startswith(PACKAGE):
+            raise
+    return find_artifact(text, store).path
 
 
 def input_paths(kind: type[StepConfig]) -> Iterator[tuple[str, InputPath]]:

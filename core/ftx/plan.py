@@ -69,7 +69,8 @@ class Plan:
     """What was asked for."""
     model: ModelSettings
     given: Mapping[str, Path | Artifact]
-    """What is there before the first step, by id: `SOURCE` (a model folder), `SUBJECT`, `REFERENCE`."""
+    """What is there before the first step, by id: `SOURCE` (a model folder), `SUBJECT`, `REFERENCE`, and the models
+    that settings name, such as `distill.teacher`."""
     seed: int
     device: str
     store: Path
@@ -149,8 +150,10 @@ def installed_version(import_name: str) -> str:
 def _config_by_content(config: StepConfig, store: Store) -> dict[str, Any]:
     """The settings as JSON, each path replaced by the hash of what is there."""
     values = config.model_dump(mode="json")
-    for name, _ in input_paths(type(config)):
-        if isinstance(value := values.get(name), str) and not value.startswith(HUB):
+    for name, marker in input_paths(type(config)):
+        if marker.model:
+            values[name] = None  # it is an input, and in the key as such
+        elif isinstance(value := values.get(name), str) and not value.startswith(HUB):
             values[name] = _content(Path(value), store)
     return values
 

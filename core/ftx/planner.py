@@ -8,8 +8,18 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args
 
-from ftx.artifacts import Artifact, Bundle, Checkpoint, Dataset
-from ftx.config import TABLES, BudgetTable, Config, ModelTable, ProjectTable, RequiresTable, Table, validate
+from ftx.artifacts import MANIFEST, Artifact, Bundle, Checkpoint, Dataset, open_artifact
+from ftx.config import (
+    TABLES,
+    BudgetTable,
+    Config,
+    ModelTable,
+    ProjectTable,
+    RequiresTable,
+    Table,
+    input_paths,
+    validate,
+)
 from ftx.errors import FtxError, PlanError, Problem
 from ftx.plan import REFERENCE, SOURCE, SUBJECT, Plan, PlannedStep
 from ftx.plugins import PluginManager
@@ -34,7 +44,7 @@ STAGES = (
 )
 """The usual order, for hints; nothing is reordered."""
 CHOOSE = "choose"
-WITHOUT_HEAD = ("model", "data", "augment", "train", "distill")
+WITHOUT_HEAD = ("model", "data", "augment", "train")
 """Stages whose steps can do without a trained head."""
 LOSES_RECIPE = ("augment", "train", "distill", "prune")
 KEEPS_MODEL = ("model", CHOOSE)
@@ -91,6 +101,7 @@ class _Planner:
     baseline: str | None = None
     """The step that evaluates the reference."""
     has_head: bool = True
+    task: str = ""
 
     def plan(self) -> Plan:
         self.problems += self.plugins.find_clashes()
@@ -142,6 +153,7 @@ class _Planner:
             final = None
         for place, step in enumerate(asked):
             self._check_order(step, asked[:place], asked[place + 1 :])
+            self._give_named_model(step, asked[:place])
             if final and self.reference and step.stage == SERVE and not any(map(_changes_model, asked[place:])):
                 # It ends when somebody stops it: the report must not wait for that.
                 self._add(final, added=True)
@@ -184,6 +196,27 @@ class _Planner:
         if self.given_reference is not None:
             self.given[REFERENCE] = self.given_reference
             self.reference = REFERENCE
+
+    def _give_named_model(self, step: Step, before: Sequence[Step]) -> None:
+        """Let the model that a setting of the step names be what it works on, and the reference of what follows."""
+        settings, _, _ = settings_of(step, self.config, self.plugins)
+        for name, marker in input_paths(step.config):
+            value = getattr(settings, name, None)
+            if not marker.model or value is None:
+                continue
+            identity = f"{step.stage}.{name}"
+            if unused := [other.full_name for other in before if _changes_model(other)]:
+                hint = f"leave one of them out: {unused[-1]}, or {identity}"
+                message = f"{identity} is set, so that nothing would come of what {unused[-1]} makes"
+                self.problems.append(Problem(message, step.full_name, (hint,)))
+            named = _named_model(Path(value), self.task, identity)
+            if isinstance(named, Problem):
+                self.problems.append(named)
+            else:
+                self.given[identity] = named
+            self.made.append(_Made(identity, Checkpoint))
+            if self.baseline is None:
+                self.reference = identity
 
     def _add(self, step: Step, *, added: bool = False) -> str:
         """Put a step at the end of the plan; returns its id."""
@@ -276,6 +309,7 @@ class _Planner:
             return ModelSettings("")
         if table.trust_remote_code:
             self.warnings.append("model.trust_remote_code is on: Python code that comes with the model will run")
+        self.task = table.task
         try:
             found = resolve_path(table.name, self.config.root, hub=True)
             if isinstance(found, Path):
@@ -320,6 +354,22 @@ class _Planner:
             self.problems.append(found)
             return None
         return found
+
+
+def _named_model(path: Path, task: str, setting: str) -> Path | Artifact | Problem:
+    """The model that a setting names: a checkpoint of ftx, or a folder of transformers with a trained head."""
+    try:
+        if (path / MANIFEST).is_file():
+            artifact = open_artifact(path)
+            if isinstance(artifact, Checkpoint):
+                return artifact
+            return Problem(f"{path} is a {artifact.kind}", setting, ("name a checkpoint: ftx cache ls",))
+        folder = read_model_folder(path, task)
+    except FtxError as error:
+        return Problem(error.message, setting, error.hints)
+    if folder.has_head:
+        return folder.path
+    return Problem(f"{path} has no trained head", setting, ("train it first: ftx run train",))
 
 
 def _kinds(kind: Kind) -> tuple[tuple[type[Artifact], ...], bool]:

@@ -32,6 +32,7 @@ BUILT_IN = (
     "ftx_plugins.data.hooks",
     "ftx_plugins.augment.hooks",
     "ftx_plugins.train.hooks",
+    "ftx_plugins.distill.hooks",
     "ftx_plugins.prune.hooks",
     "ftx_plugins.quantize.hooks",
     "ftx_plugins.export.hooks",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from ftx.config import TABLES, Config, ProjectTable, resolve_paths, unknown_name, validate
+from ftx.config import DEFAULT_STORE, TABLES, Config, ProjectTable, resolve_paths, unknown_name, validate
 from ftx.errors import Problem
 from ftx.plugins import PluginManager
 from ftx.step import Step
+from ftx.store import Store
 
 
 def methods_of(stage: str, plugins: PluginManager) -> dict[str, Step]:
@@ -80,12 +82,19 @@ def settings_of(step: Step, config: Config, plugins: PluginManager) -> tuple[Any
     for name in values:
         dotted = f"{step.stage}.{step.name}.{name}" if name in own else f"{step.stage}.{name}"
         sources[name] = config.sources.get(dotted, "default")
-    values, problems = resolve_paths(step.config, values, config.root, step.stage)
+    values, problems = resolve_paths(step.config, values, config.root, step.stage, _store_of(config))
     settings, invalid = validate(
         step.config, values, {f"{step.stage}.{name}": source for name, source in sources.items()}, step.stage
     )
     problems += invalid
     return (None if problems else settings), sources, problems
+
+
+def _store_of(config: Config) -> Store:
+    """The project's store, as far as its settings make sense: what is wrong with them is found elsewhere."""
+    name = config.top_level().get("store")
+    folder = Path(name if isinstance(name, str) else DEFAULT_STORE).expanduser()
+    return Store((config.root / folder).resolve())
 
 
 def _check_table(stage: str, table: Mapping[str, Any], config: Config, plugins: PluginManager) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
+from ftx_plugins.ensemble import is_ensemble
 from ftx_plugins.shapes import FIELD as SHAPES_FIELD
 from ftx_plugins.shapes import with_shapes
 
@@ -83,6 +84,8 @@ def read_model(folder: Path, config: Any = None, *, trust_remote_code: bool = Fa
 
 def max_length_of(config: Any, tokenizer: Any) -> int:
     """The longest input in tokens: the tokenizer's `model_max_length`, within the model's position embeddings."""
+    if is_ensemble(config):
+        return min(max_length_of(member, tokenizer) for member in config.member_configs())
     positions = getattr(config, "max_position_embeddings", None) or NO_LIMIT
     # RoBERTa counts positions from padding_idx + 1, so two of its embeddings are never used.
     if config.model_type in {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "data2vec-text"}:

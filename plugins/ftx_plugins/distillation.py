@@ -1,19 +1,23 @@
 """Distillation: a changed model (pruned, quantized) is trained to be again as the model was before.
 
 The loss is cross-entropy with the labels, plus the divergence from the teacher's softened probabilities (Hinton et al.
-2015), plus the distance of hidden states from the teacher's (Jiao et al. 2020, "TinyBERT"), in units of their variance.
+2015), plus the distance of hidden states from the teacher's (Jiao et al. 2020, "TinyBERT"), in units of their variance;
+for a student that shares neither layers nor tokenizer with its teacher, the logits that the teacher gave before are
+enough.
 Batches hold rows of like length, in an order drawn from the seed and the epoch. The state is saved behind each epoch
 and each minute, with that of the random numbers: a killed run goes on from there, and arrives where it would have.
+Where validation rows choose, the weights of the best epoch are kept.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +40,8 @@ WEIGHT_DECAY = 0.01
 MAX_GRAD_NORM = 1.0
 SECONDS_BETWEEN_REPORTS = 0.2
 SECONDS_BETWEEN_SAVES = 60.0
+NO_LABEL = -100
+"""The label of a row that has none."""
 OTHER_LABELS = "use data with the model's labels, or train on this data first: ftx run train prune"
 """What to do where the data has other labels than the model."""
 
@@ -68,13 +74,118 @@ def distill(
     if not course.epochs:
         return {"rows": 0, "epochs": 0, "losses": []}
     rows = _tokenize(student, data, course, context)
-    trainer = _Distiller(student, teacher, layers, rows, course, context)
+    trained = learn(student, rows, LiveTeacher(teacher, layers), course, context)
+    return {
+        "rows": len(rows),
+        "epochs": course.epochs,
+        "losses": trained.losses,
+        **trained.choice.metrics,
+    }
+
+
+class Teacher(Protocol):
+    """What a student is held against."""
+
+    @property
+    def hidden_states(self) -> bool:
+        """Whether the student's outputs have to hold its hidden states."""
+        ...
+
+    def answer(self, batch: dict[str, torch.Tensor], rows: np.ndarray) -> Any:
+        """What it says to a batch, which holds these `rows`."""
+        ...
+
+    def loss(self, reached: Any, answer: Any, labels: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """The loss of the student's outputs on a batch; `labels` are int64 of shape (rows,), `seen` the mask."""
+        ...
+
+
+@dataclass(frozen=True)
+class LiveTeacher:
+    """A model that reads the same tokens; `layers[i]` is its layer that the student's layer i was."""
+
+    model: Any
+    layers: Sequence[int]
+    hidden_states: bool = True
+
+    def answer(self, batch: dict[str, torch.Tensor], rows: np.ndarray) -> Any:
+        with torch.no_grad():
+            return self.model(**batch, output_hidden_states=True)
+
+    def loss(self, reached: Any, answer: Any, labels: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        return distance(reached, answer, self.layers, labels, seen)
+
+
+@dataclass(frozen=True)
+class KeptLogits:
+    """A teacher's logits on all rows, float32 of shape (rows, classes), in the order of the student's labels.
+
+    `weight`, from 0 to 1, is the share of the teacher in the loss; labels that are `NO_LABEL` count nothing.
+    """
+
+    logits: np.ndarray
+    temperature: float
+    weight: float
+    hidden_states: bool = False
+
+    def answer(self, batch: dict[str, torch.Tensor], rows: np.ndarray) -> Any:
+        return torch.from_numpy(self.logits[rows]).to(batch["input_ids"].device)
+
+    def loss(self, reached: Any, answer: Any, labels: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        logits = reached.logits.float()
+        softened = (logits / self.temperature).log_softmax(dim=1)
+        targets = (answer / self.temperature).log_softmax(dim=1)
+        divergence = kl_div(softened, targets, log_target=True, reduction="batchmean")
+        # A mean over the labelled rows would make much of a label that is alone in its batch.
+        wrong = cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum") / len(labels)
+        return self.weight * self.temperature**2 * divergence + (1 - self.weight) * wrong
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How the epoch whose weights are kept is chosen: `evaluate` gives figures, `metric` among them."""
+
+    evaluate: Callable[[Any], dict[str, Any]]
+    metric: str
+    """`loss`, of which less is better, or a figure of which more is."""
+    patience: int
+    """Epochs without a better one after which training stops; 0: never."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training went."""
+
+    losses: list[float]
+    """The mean loss of each epoch."""
+    figures: list[dict[str, Any]]
+    """Of each epoch, where they were evaluated."""
+    best_epoch: int
+    """Counted from 1: the one whose weights the student has."""
+    choice: PrecisionChoice
+
+
+def learn(
+    student: LoadedCheckpoint,
+    rows: TokenizedSplit,
+    teacher: Teacher,
+    course: Course,
+    context: Context,
+    selection: Selection | None = None,
+) -> Trained:
+    """Train the student in place on `rows`, or go on from its last save under `context.work`.
+
+    Without a `selection` it ends with the weights of the last epoch. Raises `FtxError` where the loss is no number.
+    """
+    trainer = _Distiller(student, teacher, rows, course, context, selection)
     trainer.resume()
-    while trainer.place.epoch < course.epochs:
+    while not trainer.finished():
         trainer.epoch()
+    trainer.take_best()
     student.model.eval()
-    losses = trainer.place.losses
-    return {"rows": len(rows), "epochs": course.epochs, "losses": losses, **trainer.choice.metrics}
+    place = trainer.place
+    best_epoch = place.epoch if place.best is None else place.best + 1
+    return Trained(place.losses, place.figures, best_epoch, trainer.choice)
 
 
 def distance(
@@ -103,6 +214,9 @@ class _Place:
     total: float = 0.0
     losses: list[float] = field(default_factory=list)
     """The mean loss of each epoch that is done."""
+    figures: list[dict[str, Any]] = field(default_factory=list)
+    best: int | None = None
+    """The epoch with the best figures, counted from 0, where they were evaluated."""
 
 
 class _Distiller:
@@ -111,15 +225,15 @@ class _Distiller:
     def __init__(
         self,
         student: LoadedCheckpoint,
-        teacher: Any,
-        layers: Sequence[int],
+        teacher: Teacher,
         rows: TokenizedSplit,
         course: Course,
         context: Context,
+        selection: Selection | None,
     ) -> None:
         self.model = student.model
         self.teacher = teacher
-        self.layers = layers
+        self.selection = selection
         self.rows = rows
         self.course = course
         self.context = context
@@ -161,18 +275,56 @@ class _Distiller:
             if now - self.saved > SECONDS_BETWEEN_SAVES and place.step < self.steps:
                 self.save()
         losses = [*place.losses, place.total / len(order)]
-        self.place = _Place(place.epoch + 1, losses=losses)
+        figures, best = self._evaluate()
+        self.place = _Place(place.epoch + 1, losses=losses, figures=figures, best=best)
         self.save()
+        for path in self.folder.glob("best-*.pt"):
+            if path != self._best(best):
+                path.unlink()
+
+    def finished(self) -> bool:
+        place, selection = self.place, self.selection
+        if selection is not None and selection.patience and place.best is not None:
+            stopped = place.epoch - 1 - place.best >= selection.patience
+        else:
+            stopped = False
+        return stopped or place.epoch >= self.course.epochs
+
+    def take_best(self) -> None:
+        """Give the model the weights of the best epoch, where one was chosen."""
+        if self.place.best is not None and self.place.best != self.place.epoch - 1:
+            self.model.load_state_dict(torch.load(self._best(self.place.best), weights_only=True))
+
+    def _evaluate(self) -> tuple[list[dict[str, Any]], int | None]:
+        """The figures of all epochs up to this one, and the best of them, whose weights are kept."""
+        place, selection = self.place, self.selection
+        if selection is None:
+            return [], None
+        self.model.eval()
+        figures = [*place.figures, selection.evaluate(self.model)]
+        sign = -1 if selection.metric == "loss" else 1
+        scores = [sign * one[selection.metric] for one in figures]
+        best = scores.index(max(scores))
+        if best == place.epoch:
+            # Under the epoch's own name: a kill before the save below must not leave the save before without its best.
+            self.folder.mkdir(exist_ok=True)
+            _write(self.model.state_dict(), self._best(best))
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in figures[-1].items() if isinstance(value, float))
+        self.context.log(f"epoch {place.epoch + 1}: {shown}")
+        return figures, best
+
+    def _best(self, epoch: int | None) -> Path:
+        return self.folder / f"best-{epoch}.pt"
 
     def _step(self, rows: np.ndarray) -> float:
         device = next(self.model.parameters()).device
         batch = {name: values.to(device) for name, values in self.collate([self.rows[row] for row in rows]).items()}
         labels = batch.pop("labels")
+        options = {"output_hidden_states": True} if self.teacher.hidden_states else {}
         with self._autocast():
-            with torch.no_grad():
-                wanted = self.teacher(**batch, output_hidden_states=True)
-            reached = self.model(**batch, output_hidden_states=True)
-        loss = distance(reached, wanted, self.layers, labels, batch["attention_mask"].bool())
+            answer = self.teacher.answer(batch, rows)
+            reached = self.model(**batch, **options)
+        loss = self.teacher.loss(reached, answer, labels, batch["attention_mask"].bool())
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FtxError(
@@ -201,9 +353,7 @@ class _Distiller:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if self.context.device == "cuda" else None,
         }
-        draft = self.folder / "state.pt.tmp"
-        torch.save(state, draft)
-        draft.replace(self.folder / "state.pt")
+        _write(state, self.folder / "state.pt")
         self.saved = time.monotonic()
 
     def resume(self) -> None:
@@ -220,6 +370,13 @@ class _Distiller:
         if state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"])
         self.context.log(f"{self.course.name} resumed at epoch {self.place.epoch}, step {self.place.step}")
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    """Tensors and plain values into a file that appears whole, or not at all."""
+    draft = path.with_suffix(".tmp")
+    torch.save(state, draft)
+    draft.replace(path)
 
 
 def _groups(model: Any) -> list[dict[str, Any]]:

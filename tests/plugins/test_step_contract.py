@@ -12,6 +12,7 @@ EXPORT = {"parity_texts": 8, "golden_texts": 4}
 CALIBRATED = {"calibration_rows": 32, "choice_rows": 32}
 SETTINGS = {
     "train:finetune": {"epochs": 1, "batch_size": 32, "mixed_precision": "fp32"},
+    "distill:logits": {"layers": 1, "epochs": 2, "batch_size": 16, "mixed_precision": "fp32"},
     "prune:structured": {"flops": 0.5, "rounds": 1, "ffn_multiple": 8, **RECOVERY},
     "prune:layers": {"keep": 1, **RECOVERY},
     "prune:width": {"width": 32, **RECOVERY},

@@ -7,6 +7,7 @@ from typing import Any
 from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx.step import Context, load_by_name
+from ftx_plugins.ensemble import vote_jump
 from ftx_plugins.export import parity
 from ftx_plugins.export.draft import Draft
 from ftx_plugins.export.variants import LOWERED, add_lowered
@@ -25,7 +26,8 @@ def lower_bundle(bundle: Bundle, recipe: Recipe, context: Context) -> dict[str, 
     sources = fp32_variants(bundle, recipe)
     draft = Draft.extend(context.out, bundle)
     cases = parity.make_cases(draft.encoder, draft.rows, context.seed)
-    workshop = Workshop(draft, cases, context, total=len(sources))
+    jump = vote_jump(bundle.meta.get("ensemble"), len(draft.encoder.contract.labels))
+    workshop = Workshop(draft, cases, context, total=len(sources), jump=jump)
     for variant in sources:
         load = load_by_name(context.plugins.runtimes()[variant.runtime].load)
         add_lowered(workshop, recipe, variant, parity.run_cases(load(draft.out, variant.to_dict()), cases))

@@ -10,6 +10,7 @@ from typing import Any
 from ftx.artifacts import Artifact, Bundle
 from ftx.step import Context
 from ftx_plugins.checkpoint import load_checkpoint
+from ftx_plugins.ensemble import describe_ensemble, vote_jump
 from ftx_plugins.export import parity
 from ftx_plugins.export.config import BundleConfig, ExportConfig, OnnxConfig, OpenvinoConfig, TorchscriptConfig
 from ftx_plugins.export.draft import Draft
@@ -63,7 +64,9 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
     draft = _earlier_bundle(inputs, formats, context)
     if draft is None:
         draft = Draft.start(context.out, loaded, encoder, spread_by_length(rows, lengths, config.golden_texts))
-    workshop = Workshop(draft, cases, context, total=_planned(config, recipe, formats))
+    ensemble = describe_ensemble(loaded.model.config)
+    jump = vote_jump(ensemble, len(loaded.labels))
+    workshop = Workshop(draft, cases, context, total=_planned(config, recipe, formats), jump=jump)
     temperature = temperature_of(loaded, data, config.temperature_rows, context)
     for name in formats:
         FORMATS[name](workshop, Source(loaded, recipe, reference, config, temperature))
@@ -74,6 +77,7 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
         base=model.meta.get("base"),
         operations=count_operations(loaded.model),
         profile=profile_of(loaded, encoder, data, context.seed),
+        **({"ensemble": ensemble} if ensemble else {}),
     )
     return {"variants": workshop.metrics, "temperature": temperature}
 

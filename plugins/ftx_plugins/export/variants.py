@@ -88,7 +88,8 @@ def _add_for_cuda(workshop: Workshop, write: Callable[[Path], None], fp32: Varia
         cast_onnx(fused, file)
 
     blueprint = _blueprint("onnx", "fp16", write_half, devices=("cuda",), temperature=fp32.temperature)
-    workshop.build(blueprint, fp32_outputs, fp32.name, parity.quantized_tolerance(fp32_outputs, "fp16"))
+    tolerance = parity.quantized_tolerance(fp32_outputs, "fp16", workshop.jump)
+    workshop.build(blueprint, fp32_outputs, fp32.name, tolerance)
     if workshop.context.device != "cuda":
         workshop.context.log("onnx-fp16 was compared on the processor; it was neither run nor timed on a GPU")
 
@@ -105,7 +106,7 @@ def add_lowered(workshop: Workshop, recipe: Recipe, fp32: Variant, fp32_outputs:
         batch_invariant=recipe.batch_invariant,
         temperature=fp32.temperature,
     )
-    tolerance = parity.quantized_tolerance(fp32_outputs, recipe.precision)
+    tolerance = parity.quantized_tolerance(fp32_outputs, recipe.precision, workshop.jump)
     workshop.build(blueprint, fp32_outputs, fp32.name, tolerance)
 
 
@@ -131,7 +132,8 @@ def add_torchscript(workshop: Workshop, source: Source) -> None:
         temperature=source.temperature,
     )
     exactly = parity.run_cases(TorchSession(quantized), workshop.cases)
-    workshop.build(blueprint, fp32, variant.name, parity.quantized_tolerance(fp32), exactly)
+    tolerance = parity.quantized_tolerance(fp32, jump=workshop.jump)
+    workshop.build(blueprint, fp32, variant.name, tolerance, exactly)
 
 
 FORMATS: Mapping[str, Callable[[Workshop, Source], None]] = {

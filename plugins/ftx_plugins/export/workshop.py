@@ -51,6 +51,8 @@ class Workshop:
     context: Context
     total: int
     """How many variants will be made."""
+    jump: float = 0.0
+    """What quantizing may move a logit by in single rows: see `ftx_plugins.ensemble.vote_jump`."""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def build(

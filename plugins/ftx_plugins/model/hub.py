@@ -24,7 +24,8 @@ from ftx_plugins.model.hooks import HubConfig
 
 def run(config: HubConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
     """Copy the model's files into the store. Returns `files` and `bytes`; the commit goes into the manifest."""
-    snapshot = _download(config.name.removeprefix(HUB), config.revision, allow_code=context.model.trust_remote_code)
+    name = config.name.removeprefix(HUB)
+    snapshot = download(name, config.revision, "model", allow_code=context.model.trust_remote_code)
     for path in sorted(snapshot.iterdir()):
         if path.is_file():
             shutil.copyfile(path, context.out / path.name)
@@ -34,8 +35,12 @@ def run(config: HubConfig, inputs: Mapping[str, Artifact], context: Context) -> 
     return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
 
 
-def _download(name: str, revision: str, *, allow_code: bool) -> Path:
-    """The snapshot in the hub's own cache, whose folder is named by the commit; fetched where it is not there yet."""
+def download(name: str, revision: str, table: str, *, allow_code: bool, setting: str = "name") -> Path:
+    """The snapshot in the hub's own cache, whose folder is named by the commit; fetched where it is not there yet.
+
+    `table` and `setting` are where the user wrote the name.
+    """
+    asked = f"{table}.{setting}"
     patterns = [pattern for pattern in MODEL_FILES if allow_code or pattern != "*.py"]
     try:
         with quiet_transformers():
@@ -52,12 +57,14 @@ def _download(name: str, revision: str, *, allow_code: bool) -> Path:
     except RepositoryNotFoundError as error:
         raise FtxError(
             f"there is no model {name!r} on the hub (or it is private), and no such folder",
-            "correct model.name, or give a folder",
+            f"correct {asked}, or give a folder",
         ) from error
     except RevisionNotFoundError as error:
-        raise FtxError(f"the model {name} has no revision {revision!r}", "correct model.revision") from error
+        raise FtxError(
+            f"the model {name} has no revision {revision!r}", f"correct the revision in [{table}]"
+        ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise FtxError(
             f"the model {name} could not be fetched: the hub cannot be reached, and the local cache lacks it",
-            "check the network, or give a folder: --set model.name=DIR",
+            f"check the network, or give a folder: --set {asked}=DIR",
         ) from error

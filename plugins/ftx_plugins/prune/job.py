@@ -12,6 +12,7 @@ from typing import Any
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, read_model, save_successor
 from ftx_plugins.distillation import Course, distill
+from ftx_plugins.ensemble import refuse_ensemble
 from ftx_plugins.prune.anatomy import Anatomy, dissect
 from ftx_plugins.prune.calibration import Calibration, accuracy_on, read_calibration
 from ftx_plugins.prune.config import RecoveryConfig
@@ -120,12 +121,17 @@ def start(config: RecoveryConfig, inputs: Mapping[str, Artifact], context: Conte
 
 
 def open_model(source: Artifact, context: Context) -> LoadedCheckpoint:
-    """The checkpoint that is to be pruned; `FtxError` if it is quantized: its recipe was made for other weights."""
+    """The checkpoint that is to be pruned.
+
+    Raises `FtxError` if it is quantized, since its recipe was made for other weights, or an ensemble.
+    """
     if source.meta.get("recipe"):
         raise FtxError(
             "this checkpoint is quantized: pruning it would void its recipe", "prune first: ftx run prune quantize"
         )
-    return load_checkpoint(source.path, trust_remote_code=context.model.trust_remote_code, device=context.device)
+    loaded = load_checkpoint(source.path, trust_remote_code=context.model.trust_remote_code, device=context.device)
+    refuse_ensemble(loaded.model.config, "pruned")
+    return loaded
 
 
 def facts_of(anatomy: Anatomy, calibration: Calibration) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ftx.artifacts import Artifact
 from ftx.step import Context
 from ftx_plugins.checkpoint import load_checkpoint, save_successor
 from ftx_plugins.distillation import Course, distill
+from ftx_plugins.ensemble import is_ensemble, voting_softly
 from ftx_plugins.quantize import calibration
 from ftx_plugins.quantize.config import QatConfig
 from ftx_plugins.quantize.deciding import choose_recipe, open_workbench
@@ -39,8 +40,11 @@ def run(config: QatConfig, inputs: Mapping[str, Artifact], context: Context) -> 
 
     before = loss()
     replaced = make_trainable(student.model, recipe)
-    layers = range(student.model.config.num_hidden_layers)
-    trained = distill(student, teacher.model, layers, data, _course(config), context)
+    # Members of an ensemble may differ in their layers: theirs is the common answer alone.
+    ensemble = is_ensemble(student.model.config)
+    layers = range(0 if ensemble else student.model.config.num_hidden_layers)
+    with voting_softly(student.model, teacher.model):
+        trained = distill(student, teacher.model, layers, data, _course(config), context)
     put_back(student.model, replaced)
     student.model.cpu().eval()
     after = loss()

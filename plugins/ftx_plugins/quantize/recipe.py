@@ -22,6 +22,8 @@ REACHES: Mapping[str, tuple[str, ...]] = {
     "fp16": ("onnx",),
 }
 """Scheme (of a cast, its type) -> the formats that it can be carried out for; the others get fp32 alone."""
+MEMBERS = "members"
+"""What the names of an ensemble's modules begin with: `members.0.…`, and so on."""
 LayerKey = tuple[float, float, bytes]
 TOP_LEVEL = 127
 """Of symmetric int8 levels."""
@@ -118,8 +120,8 @@ class Recipe:
     def included(self, names: Iterable[str]) -> list[str]:
         """Those of the module `names` that are quantized.
 
-        A pattern stands for the modules that it matches (`*` matches dots too) and all below them. One that matches
-        no name is an error.
+        A pattern stands for the modules that it matches (`*` matches dots too) and all below them, in an ensemble for
+        those of each member. One that matches no name is an error.
         """
         names = list(names)
         for pattern in self.exclude:
@@ -159,6 +161,8 @@ def lower_in_torch(model: Any, recipe: Recipe) -> Any:
 
 def _matches(name: str, pattern: str) -> bool:
     parts = name.split(".")
+    if parts[0] == MEMBERS and len(parts) > 2 and _matches(".".join(parts[2:]), pattern):
+        return True
     return any(fnmatchcase(".".join(parts[: end + 1]), pattern) for end in range(len(parts)))
 
 

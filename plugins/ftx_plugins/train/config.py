@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ftx.settings import StepConfig
 
 Precision = Literal["bf16", "fp16", "fp32"]
+VOTES: Mapping[str, Literal["soft", "hard"]] = {"soft-vote": "soft", "hard-vote": "hard"}
+"""Ways to combine seeds that keep all of them."""
 
 
 class TrainConfig(StepConfig):
@@ -115,10 +118,11 @@ class TrainConfig(StepConfig):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), max_length=64, description="train once for each of these seeds, and combine; none: once, by the run's seed"
     )
-    combine: Literal["greedy", "uniform", "best"] = Field(
+    combine: Literal["greedy", "uniform", "best", "soft-vote", "hard-vote"] = Field(
         "greedy",
         description="what becomes of the seeds: greedy, uniform: the mean of their weights, of those that help or of "
-        "all; best: the best of them",
+        "all; best: the best of them; soft-vote, hard-vote: all of them as one model, whose answer is the mean of "
+        "their probabilities, or the label with the most votes",
     )
     new_head: bool = Field(False, description="whether a trained classification head is replaced by a new one")
 
@@ -128,3 +132,9 @@ class TrainConfig(StepConfig):
         if len(set(seeds)) < len(seeds):
             raise ValueError("a seed is named twice: the same seed gives the same model")
         return seeds
+
+    @model_validator(mode="after")
+    def _someone_to_vote(self) -> Self:
+        if self.combine in VOTES and len(self.seeds) < 2:
+            raise ValueError(f"combine = {self.combine!r} needs two seeds at least, such as seeds = [1, 2, 3]")
+        return self

@@ -23,9 +23,10 @@ from ftx_plugins.checkpoint import (
     save_checkpoint,
 )
 from ftx_plugins.data.splits import load_split
+from ftx_plugins.ensemble import describe_ensemble, make_ensemble
 from ftx_plugins.metrics.classification import accuracy
 from ftx_plugins.train import processes
-from ftx_plugins.train.config import Precision, TrainConfig
+from ftx_plugins.train.config import VOTES, Precision, TrainConfig
 from ftx_plugins.train.finish import Finished, finish
 from ftx_plugins.train.folds import cross_validate, has_folds
 from ftx_plugins.train.fresh import fresh_model
@@ -34,7 +35,7 @@ from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision_choice import choose_precision
 from ftx_plugins.train.report import Figures, history
-from ftx_plugins.train.soup import Soup, figures_of, make_soup
+from ftx_plugins.train.soup import Soup, figures_of, make_soup, rank
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 from ftx_plugins.train.trainer import Training, train
 
@@ -73,6 +74,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     if not processes.is_leader():
         return {}
     best, soup = _combine(job, finished)
+    ensemble = describe_ensemble(best.model.config)
     with quiet_transformers():
         save_checkpoint(best, context.out)
     best.model.to(context.device)
@@ -84,7 +86,11 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     epochs = history(training.log, training.steps_per_epoch)
     _say_how_it_went(training, epochs, gap, len(job.validation), config, context)
     context.describe(
-        labels=list(best.labels), task="text-classification", max_length=job.max_length, base=inputs["model"].digest
+        labels=list(best.labels),
+        task="text-classification",
+        max_length=job.max_length,
+        base=inputs["model"].digest,
+        **({"ensemble": ensemble} if ensemble else {}),
     )
     best_epoch = training.best_step // training.steps_per_epoch
     return {
@@ -142,17 +148,23 @@ def _combine(job: Job, finished: Mapping[int, Finished]) -> tuple[LoadedCheckpoi
         [(seed, own)] = figures.items()
         return best, Soup((seed,), own)
     job.rows.hidden = job.validation.hidden = None
+
+    def evaluate(one: Any) -> Figures:
+        return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
+
+    combine = config.combine
+    if combine == "soft-vote" or combine == "hard-vote":
+        ranked = rank(figures, config.metric)
+        best.model = make_ensemble([finished[seed].model for seed in ranked], VOTES[combine]).to(context.device)
+        context.log(f"of {len(finished)} seeds: all in the model, each as it is ({combine})")
+        return best, Soup(ranked, evaluate(best.model))
     model.to(context.device)
     weights = {
         seed: {name: value.cpu().clone() for name, value in one.model.state_dict().items()}
         for seed, one in finished.items()
     }
-
-    def evaluate(one: Any) -> Figures:
-        return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
-
-    soup = make_soup(model, weights, figures, config.combine, config.metric, evaluate)
-    context.log(f"of {len(finished)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
+    soup = make_soup(model, weights, figures, combine, config.metric, evaluate)
+    context.log(f"of {len(finished)} seeds: {', '.join(map(str, soup.seeds))} in the model ({combine})")
     return best, soup
 
 

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ftx import FtxError
 from ftx_plugins.checkpoint import loading, read_model
+from ftx_plugins.ensemble import refuse_ensemble
 
 DROPOUT_FIELDS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "classifier_dropout_prob")
 """Where configurations keep the head's dropout: BERT, RoBERTa, ELECTRA, ModernBERT; DistilBERT; DeBERTa; ALBERT."""
@@ -62,6 +63,7 @@ def load_classifier(
     options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     with loading(folder):
         config = AutoConfig.from_pretrained(folder, **options)
+    refuse_ensemble(config, "trained further")
     head = choose_head(config, names, new_head)
     replaces = head.is_new and has_trained_head(config)
     if not replaces:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from ftx_plugins.checkpoint import batches_of_like_length
+from ftx_plugins.train.logits import logits_on
 from ftx_plugins.train.report import Figures, compute_figures
 from ftx_plugins.train.tokens import Collator, TokenizedSplit
 
@@ -43,10 +42,10 @@ def make_soup(
     `best` is the best seed alone; `uniform` the average of all, whether or not it is better.
     """
     sign = -1 if metric == "loss" else 1
-    ranked = sorted(weights, key=lambda seed: -sign * figures[seed][metric])
+    ranked = rank(figures, metric)
     if kind == "uniform":
         load_average(model, [weights[seed] for seed in ranked])
-        return Soup(tuple(ranked), evaluate(model))
+        return Soup(ranked, evaluate(model))
     kept, reached = [ranked[0]], figures[ranked[0]]
     for seed in ranked[1:] if kind == "greedy" else ():
         load_average(model, [weights[one] for one in (*kept, seed)])
@@ -55,6 +54,12 @@ def make_soup(
             kept, reached = [*kept, seed], tried
     load_average(model, [weights[seed] for seed in kept])
     return Soup(tuple(kept), reached)
+
+
+def rank(figures: Mapping[int, Figures], metric: str) -> tuple[int, ...]:
+    """The seeds, best first."""
+    sign = -1 if metric == "loss" else 1
+    return tuple(sorted(figures, key=lambda seed: -sign * figures[seed][metric]))
 
 
 def load_average(model: Any, weights: Sequence[Weights]) -> None:
@@ -70,13 +75,6 @@ def load_average(model: Any, weights: Sequence[Weights]) -> None:
 
 def figures_of(model: Any, rows: TokenizedSplit, collator: Collator, labels: Sequence[str], batch_size: int) -> Figures:
     """Accuracy, F1, loss and figures for each class of `model` on tokenized rows."""
-    logits = np.zeros((len(rows), len(labels)), dtype=np.float32)
-    device = next(model.parameters()).device
-    model.eval()
-    for batch in batches_of_like_length(rows.lengths.tolist(), batch_size):
-        inputs = collator([rows[row] for row in batch])
-        inputs.pop("labels")
-        with torch.inference_mode():
-            logits[batch] = model(**{name: values.to(device) for name, values in inputs.items()}).logits.float().cpu()
+    logits = logits_on(model, rows, collator, len(labels), batch_size)
     loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.labels)))
     return {**compute_figures(rows.labels, logits, labels), "loss": loss}
