@@ -8,7 +8,7 @@ writes the splits. Rows are compared by 128-bit digests of their normalised text
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
-from ftx_plugins.data.classes import count_classes, order_names, require_classes
 from ftx_plugins.data.config import REPLACE, DataConfig
 from ftx_plugins.data.duplicates import KEPT, resolve_duplicates
 from ftx_plugins.data.lengths import TokenCounter
@@ -27,9 +26,10 @@ from ftx_plugins.data.opening import open_sources
 from ftx_plugins.data.reading import Rows
 from ftx_plugins.data.report import Lengths, make_metrics, make_report
 from ftx_plugins.data.sources import SPLITS, Source
-from ftx_plugins.data.splits import SplitWriter
-from ftx_plugins.data.splitting import NOWHERE, assign_splits
+from ftx_plugins.data.splits import STRATUM, SplitWriter
+from ftx_plugins.data.splitting import NOWHERE, TRAIN, assign_splits
 from ftx_plugins.data.staging import Staged, stage_rows
+from ftx_plugins.tasks.targets import Labels, Targets, reader_of
 
 STAGED = "rows.arrow"
 
@@ -40,10 +40,12 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     Of `inputs["model"]` the tokenizer is used, for lengths. Raises `FtxError` for files that cannot be read as asked,
     and for labels that cannot be learnt.
     """
-    sources, rows = open_sources(config, context.warn)
+    reader = reader_of(context.model.task, config)
+    sources, rows = open_sources(config, context.warn, reader.form)
     staged = stage_rows(
         rows,
         context.work / STAGED,
+        canonical=reader.canonical,
         has_pairs=bool(config.text_pair),
         progress=lambda done: context.progress(done, None, "rows", doing="reading"),
     )
@@ -55,18 +57,22 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     given = staged.splits[kept]
     _require_given_splits(given, sources, config, context)
 
-    names = order_names({staged.names[code] for code in np.unique(staged.labels[kept])}, _declared(rows))
-    labels = _renumbered(staged, names)[kept]
-    require_classes(count_classes(labels, given, names), names, config)
-    splits = assign_splits(labels, given, staged.near[kept, 0], config, context.seed)
+    targets = reader.learn(staged.names, staged.labels[kept], given, _declared(rows))
+    splits = assign_splits(targets.strata, given, staged.near[kept, 0], config, context.seed)
 
-    lengths = _write_splits(staged, kept, labels, splits, inputs["model"], context)
-    metrics = make_metrics(staged, resolution, labels, splits, names, lengths)
+    lengths = _write_splits(staged, kept, targets, splits, inputs["model"], context)
+    metrics = make_metrics(staged, resolution, targets, splits, lengths)
     report = make_report(metrics, staged, resolution, sources)
     (context.out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     _log(metrics, context)
     _warn(metrics, config, context)
-    context.describe(labels=list(names), task=context.model.task, columns=_columns(staged), rows=metrics["splits"])
+    context.describe(
+        labels=list(targets.names),
+        task=context.model.task,
+        columns=_columns(staged, targets),
+        rows=metrics["splits"],
+        **targets.facts(np.flatnonzero(splits == TRAIN)),
+    )
     return metrics
 
 
@@ -103,35 +109,29 @@ def _declared(rows: Mapping[str, Rows]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for each in rows.values() for name in each.label_names))
 
 
-def _renumbered(staged: Staged, names: Sequence[str]) -> np.ndarray:
-    """The label of each staged row as an index into `names`; -1 for labels that no kept row has."""
-    place = {name: index for index, name in enumerate(names)}
-    numbers = np.array([place.get(name, -1) for name in staged.names], dtype=np.int64)
-    renumbered: np.ndarray = numbers[staged.labels]
-    return renumbered
-
-
 def _write_splits(
-    staged: Staged, kept: np.ndarray, labels: np.ndarray, splits: np.ndarray, model: Artifact, context: Context
+    staged: Staged, kept: np.ndarray, targets: Targets, splits: np.ndarray, model: Artifact, context: Context
 ) -> Lengths:
     """The second pass: write the splits in source order, and measure the rows written."""
     counter = TokenCounter(model.path, trust_remote_code=context.model.trust_remote_code)
     where = np.full(len(kept), NOWHERE, dtype=np.int8)
     where[kept] = splits
-    label_of = np.full(len(kept), -1, dtype=np.int64)
-    label_of[kept] = labels
+    place_of = np.cumsum(kept) - 1
     total, start = int((where >= 0).sum()), 0
     tokens, characters, done = [], [], 0
     with ExitStack() as stack:
-        columns = _columns(staged)
-        writers = [stack.enter_context(SplitWriter(context.out, split, columns)) for split in SPLITS]
+        columns = _columns(staged, targets)
+        writers = [stack.enter_context(SplitWriter(context.out, split, columns, targets.type)) for split in SPLITS]
         for batch in staged.batches():
             span = slice(start, start + batch.num_rows)
             start += batch.num_rows
-            batch = batch.append_column("label", pa.array(label_of[span]))
-            for place, writer in enumerate(writers):
-                writer.write(batch.filter(pa.array(where[span] == place)))
             written = batch.filter(pa.array(where[span] >= 0))
+            places = place_of[span][where[span] >= 0]
+            written = written.append_column("label", targets.column(places))
+            if STRATUM in columns:
+                written = written.append_column(STRATUM, pa.array(targets.strata[places]))
+            for place, writer in enumerate(writers):
+                writer.write(written.filter(pa.array(splits[places] == place)))
             tokens.append(_count_tokens(counter, written))
             characters.append(_count_characters(written))
             done += written.num_rows
@@ -139,8 +139,10 @@ def _write_splits(
     return Lengths(np.concatenate(tokens), np.concatenate(characters), counter.limit)
 
 
-def _columns(staged: Staged) -> list[str]:
-    return ["text", *(["text_pair"] if staged.has_pairs else []), "label", "row"]
+def _columns(staged: Staged, targets: Targets) -> list[str]:
+    # Where a label is one number, rows are stratified by it.
+    stratum = [] if isinstance(targets, Labels) else [STRATUM]
+    return ["text", *(["text_pair"] if staged.has_pairs else []), "label", "row", *stratum]
 
 
 def _count_tokens(counter: TokenCounter, batch: pa.RecordBatch) -> np.ndarray:

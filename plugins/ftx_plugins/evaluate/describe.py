@@ -16,7 +16,7 @@ from ftx_plugins.evaluate.quality import Quality, measure
 from ftx_plugins.evaluate.rows import Rows
 from ftx_plugins.evaluate.significance import compare_accuracy
 from ftx_plugins.evaluate.slices import Slices, by_slice
-from ftx_serving.predictor import softmax
+from ftx_serving.decoding import softmax
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ftx_plugins.evaluate.rows import Rows
-from ftx_serving.predictor import softmax
+from ftx_serving.decoding import softmax
 
 FLIPS = "flips.csv"
 NEGATIVE_FLIPS = "negative_flips.csv"

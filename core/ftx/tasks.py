@@ -1,0 +1,65 @@
+"""The tasks of `[model] task`: which heads are for them, and which figure tells how good a model is at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TEXT_CLASSIFICATION = "text-classification"
+MULTI_LABEL = "multi-label-classification"
+REGRESSION = "regression"
+TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105
+
+SEQUENCE_HEAD = "ForSequenceClassification"
+TOKEN_HEAD = "ForTokenClassification"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What the engine has to know of a task; how it is learnt and scored is the plugins' business."""
+
+    head: str
+    """How the names of architectures with a head for it end."""
+    problem_type: str | None
+    """`problem_type` in the configuration of such a model (transformers' word); None where it says nothing."""
+    metric: str
+    """The figure that epochs are chosen by, and that `budget.metric_drop` limits."""
+    limits: frozenset[str]
+    """Limits of `[budget]` on quality that mean something for it."""
+    higher_is_better: bool = True
+
+
+TASKS: Mapping[str, TaskFacts] = {
+    TEXT_CLASSIFICATION: TaskFacts(
+        SEQUENCE_HEAD,
+        "single_label_classification",
+        "f1_macro",
+        frozenset({"accuracy_drop", "f1_macro_drop", "metric_drop"}),
+    ),
+    MULTI_LABEL: TaskFacts(
+        SEQUENCE_HEAD, "multi_label_classification", "f1_micro", frozenset({"f1_macro_drop", "metric_drop"})
+    ),
+    REGRESSION: TaskFacts(
+        SEQUENCE_HEAD, "regression", "rmse", frozenset({"metric_drop"}), higher_is_better=False
+    ),
+}
+QUALITY_LIMITS = frozenset[str]().union(*(facts.limits for facts in TASKS.values()))
+
+
+def task_of_head(config: Mapping[str, Any]) -> str | None:
+    """The task of the trained head that a model's configuration (config.json) tells of; None where it tells of none.
+
+    A configuration without `problem_type` is of a classifier, unless it has a single output: transformers trains that
+    as a regression.
+    """
+    architectures = config.get("architectures") or ()
+    kind = config.get("problem_type")
+    for task, facts in TASKS.items():
+        if not any(name.endswith(facts.head) for name in architectures):
+            continue
+        if facts.problem_type is None or kind == facts.problem_type:
+            return task
+    if not kind and any(name.endswith(SEQUENCE_HEAD) for name in architectures):
+        return REGRESSION if len(config.get("id2label") or "??") == 1 else TEXT_CLASSIFICATION
+    return None
