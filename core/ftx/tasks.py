@@ -25,6 +25,8 @@ class TaskFacts:
     """`problem_type` in the configuration of such a model (transformers' word); None where it says nothing."""
     metric: str
     """The figure that epochs are chosen by, and that `budget.metric_drop` limits."""
+    figures: tuple[str, ...]
+    """What training measures on the validation rows, beside the loss; the first two are shown for each epoch."""
     limits: frozenset[str]
     """Limits of `[budget]` on quality that mean something for it."""
     higher_is_better: bool = True
@@ -35,15 +37,26 @@ TASKS: Mapping[str, TaskFacts] = {
         SEQUENCE_HEAD,
         "single_label_classification",
         "f1_macro",
+        ("accuracy", "f1_macro", "f1_micro"),
         frozenset({"accuracy_drop", "f1_macro_drop", "metric_drop"}),
     ),
     MULTI_LABEL: TaskFacts(
-        SEQUENCE_HEAD, "multi_label_classification", "f1_micro", frozenset({"f1_macro_drop", "metric_drop"})
+        SEQUENCE_HEAD,
+        "multi_label_classification",
+        "f1_micro",
+        ("f1_micro", "f1_macro", "subset_accuracy"),
+        frozenset({"f1_macro_drop", "metric_drop"}),
     ),
     REGRESSION: TaskFacts(
-        SEQUENCE_HEAD, "regression", "rmse", frozenset({"metric_drop"}), higher_is_better=False
+        SEQUENCE_HEAD,
+        "regression",
+        "rmse",
+        ("rmse", "pearson", "spearman", "mae"),
+        frozenset({"metric_drop"}),
+        higher_is_better=False,
     ),
 }
+LOWER_IS_BETTER = frozenset({"loss", "rmse", "mae"})
 QUALITY_LIMITS = frozenset[str]().union(*(facts.limits for facts in TASKS.values()))
 
 

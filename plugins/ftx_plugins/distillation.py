@@ -1,6 +1,6 @@
 """Distillation: a changed model (pruned, quantized) is trained to be again as the model was before.
 
-The loss is cross-entropy with the labels, plus the divergence from the teacher's softened probabilities (Hinton et al.
+The loss is the task's own with the labels (cross-entropy), plus the divergence from the teacher's softened probabilities (Hinton et al.
 2015), plus the distance of hidden states from the teacher's (Jiao et al. 2020, "TinyBERT"), in units of their variance.
 Batches hold rows of like length, in an order drawn from the seed and the epoch. The state is saved behind each epoch
 and each minute, with that of the random numbers: a killed run goes on from there, and arrives where it would have.
@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, kl_div
 from transformers import get_linear_schedule_with_warmup, set_seed
 
 from ftx import Artifact, Context, FtxError
 from ftx.errors import ExitCode
+from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_split
-from ftx_plugins.labels import label_places
+from ftx_plugins.tasks.encoding import encoder_of
+from ftx_plugins.tasks.learning import divergence, mean_loss
 from ftx_plugins.train.precision import has_bf16
 from ftx_plugins.train.sampling import EpochOrder
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
@@ -35,8 +36,6 @@ WEIGHT_DECAY = 0.01
 MAX_GRAD_NORM = 1.0
 SECONDS_BETWEEN_REPORTS = 0.2
 SECONDS_BETWEEN_SAVES = 60.0
-OTHER_LABELS = "use data with the model's labels, or train on this data first: ftx run train prune"
-"""What to do where the data has other labels than the model."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,16 @@ def distill(
 
 
 def distance(
-    student: Any, teacher: Any, layers: Sequence[int], labels: torch.Tensor, seen: torch.Tensor
+    student: Any,
+    teacher: Any,
+    layers: Sequence[int],
+    labels: torch.Tensor,
+    seen: torch.Tensor,
+    task: str = TEXT_CLASSIFICATION,
 ) -> torch.Tensor:
     """The loss of one batch, from both models' outputs with hidden states; `seen` is the attention mask, as bool."""
-    logits = student.logits.float()
-    loss = cross_entropy(logits, labels)
-    softened = (logits / TEMPERATURE).log_softmax(dim=1)
-    targets = (teacher.logits.float() / TEMPERATURE).log_softmax(dim=1)
-    loss = loss + TEMPERATURE**2 * kl_div(softened, targets, log_target=True, reduction="batchmean")
+    loss = mean_loss(task, student.logits, labels)
+    loss = loss + TEMPERATURE**2 * divergence(task, student.logits, teacher.logits, TEMPERATURE)
     # The first hidden state is the embeddings'; layer i leaves the one behind it.
     for own, theirs in enumerate(layers):
         wanted = teacher.hidden_states[theirs + 1][seen].float()
@@ -118,6 +119,7 @@ class _Distiller:
     ) -> None:
         self.model = student.model
         self.teacher = teacher
+        self.task = student.task
         self.layers = layers
         self.rows = rows
         self.course = course
@@ -168,7 +170,7 @@ class _Distiller:
             with torch.no_grad():
                 wanted = self.teacher(**batch, output_hidden_states=True)
             reached = self.model(**batch, output_hidden_states=True)
-        loss = distance(reached, wanted, self.layers, labels, batch["attention_mask"].bool())
+        loss = distance(reached, wanted, self.layers, labels, batch["attention_mask"].bool(), self.task)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FtxError(
@@ -236,6 +238,6 @@ def _tokenize(student: LoadedCheckpoint, data: Artifact, course: Course, context
         student.tokenizer,
         context.work / "tokens",
         max_length=student.max_length,
-        label_ids=label_places(data.meta["labels"], student.labels, OTHER_LABELS),
+        encode_labels=encoder_of(data, student),
         progress=lambda done, total: context.progress(done, total, "rows tokenized"),
     )

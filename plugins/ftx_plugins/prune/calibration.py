@@ -11,8 +11,8 @@ import torch
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, batches_of_like_length
 from ftx_plugins.data.splits import load_rows
-from ftx_plugins.distillation import OTHER_LABELS
 from ftx_plugins.labels import label_places
+from ftx_plugins.tasks.encoding import OTHER_LABELS
 
 BATCH = 32
 """Rows in a batch; what is computed does not depend on it."""

@@ -135,7 +135,7 @@ def _save(loaded: LoadedCheckpoint, source: Artifact, after: Tokenizer, context:
     )
     tokenizer._tokenizer = after
     with quiet_transformers():
-        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
+        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length, loaded.task), context.out)
 
 
 def _check_saved(after: Tokenizer, context: Context) -> None:

@@ -7,7 +7,8 @@ after a kill (tokens, saves with the optimizer's state) is in the work folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,20 @@ import numpy as np
 from transformers import AutoTokenizer, set_seed
 
 from ftx import Artifact, Context, FtxError
+from ftx.tasks import MULTI_LABEL, REGRESSION
 from ftx_plugins.checkpoint import (
+    THRESHOLDS_FIELD,
     LoadedCheckpoint,
-    compute_logits,
     max_length_of,
     quiet_transformers,
     read_model,
     save_checkpoint,
 )
 from ftx_plugins.data.splits import load_split
-from ftx_plugins.metrics.classification import accuracy
+from ftx_plugins.tasks.encoding import encode_labels, scale_of
+from ftx_plugins.tasks.scaling import Scale
+from ftx_plugins.tasks.scoring import scoring_of
+from ftx_plugins.tasks.thresholds import choose_thresholds
 from ftx_plugins.train.config import Precision, TrainConfig
 from ftx_plugins.train.freeze import unfreeze_last
 from ftx_plugins.train.frozen import reuse_frozen
@@ -33,8 +38,8 @@ from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision import has_bf16, resolve_precision
 from ftx_plugins.train.report import Figures, history, validation_figures
-from ftx_plugins.train.soup import Soup, figures_of, make_soup
-from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
+from ftx_plugins.train.soup import Soup, figures_of, logits_on, make_soup
+from ftx_plugins.train.tokens import Collator, Subset, TokenizedSplit, tokenize_split
 from ftx_plugins.train.trainer import Training, train
 
 GAP_ROWS = 2000
@@ -58,23 +63,28 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         if config.seeds:
             context.log(f"seed {seed}")
         if model is None:
-            model, _ = _fresh_model(job.source, job.head.labels, config, context)
+            model, _ = _fresh_model(job.source, job.head.labels, job.scale, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
-    figures = {seed: validation_figures(training.log, training.best_step) for seed, training in trainings.items()}
+    figures = {seed: validation_figures(training.log, training.best_step, job.scoring.figures) for seed, training in trainings.items()}
     best, soup = _combine(job, trainings, figures)
+    if job.scoring.task == MULTI_LABEL and config.thresholds == "best-f1":
+        job, soup = _with_thresholds(job, best, soup)
+    gap = _gap(job, best, soup.figures[job.scoring.gap])
+    if job.scoring.task == REGRESSION:
+        job.scale.fold(best.model)
     with quiet_transformers():
         save_checkpoint(best, context.out)
-    best.model.to(context.device)
-    first = soup.seeds[0]
-    training = trainings[first]
-    gap = _gap(
-        best, data, job.rows, soup.figures["accuracy"], min(len(job.validation), GAP_ROWS), config.eval_batch_size
-    )
-    epochs = history(training.log, training.steps_per_epoch)
-    _say_how_it_went(training, epochs, gap, len(job.validation), config, context)
+    training = trainings[soup.seeds[0]]
+    epochs = history(training.log, training.steps_per_epoch, job.scoring.figures[:2])
+    _say_how_it_went(job, training, epochs, gap)
+    thresholds = {"thresholds": list(best.thresholds)} if best.thresholds else {}
     context.describe(
-        labels=list(best.labels), task="text-classification", max_length=job.max_length, base=inputs["model"].digest
+        labels=list(best.labels),
+        task=context.model.task,
+        max_length=job.max_length,
+        base=inputs["model"].digest,
+        **thresholds,
     )
     best_epoch = training.best_step // training.steps_per_epoch
     return {
@@ -97,21 +107,36 @@ def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context
     """The job, and the model of the first seed: it is loaded before the rows are tokenized, which takes longer."""
     precision = resolve_precision(config.mixed_precision, context.device, has_bf16(context.device))
     names = tuple(data.meta["labels"])
-    model, head = _fresh_model(source, names, config, context)
+    task = context.model.task
+    if (made_for := data.meta.get("task", task)) != task:
+        raise FtxError(f"the data set is for {made_for}, and model.task is {task}", "make it anew: ftx run data")
+    scale = scale_of(data)
+    model, head = _fresh_model(source, names, scale, config, context)
     if config.unfreeze_last is not None:
         frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
         context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
     max_length = min(config.max_length, max_length_of(model.config, _load_tokenizer(source, context)))
-    label_ids = np.asarray([head.labels.index(name) for name in names])
-    rows = _tokenize("train", data, source, max_length, label_ids, context)
-    validation = _tokenize("validation", data, source, max_length, label_ids, context)
+    # A trained head of a regression may call its output otherwise.
+    places = np.asarray([head.labels.index(name) for name in names])
+
+    def encode(split: Any) -> np.ndarray:
+        return encode_labels(split, task, places, scale)
+
+    rows = _tokenize("train", data, source, max_length, encode, context)
+    validation = _tokenize("validation", data, source, max_length, encode, context)
     _warn_about_truncation(rows, max_length, context)
     collator = _collator(source, max_length, precision, context)
-    objective = objective_of(config, rows.labels, head.labels)
-    return Job(source, head, max_length, rows, validation, collator, objective, precision, config, context), model
+    objective = objective_of(config, rows.labels, head.labels, task)
+    scoring = scoring_of(task, head.labels, tolerance=data.meta.get("tolerance"))
+    job = Job(
+        source, head, max_length, rows, validation, collator, objective, precision, config, context, scoring, scale
+    )
+    return job, model
 
 
-def _fresh_model(source: Path, names: Sequence[str], config: TrainConfig, context: Context) -> tuple[Any, Head]:
+def _fresh_model(
+    source: Path, names: Sequence[str], scale: Scale, config: TrainConfig, context: Context
+) -> tuple[Any, Head]:
     """The model to train, the same for every seed: weights of seeds with heads of their own could not be averaged."""
     set_seed(context.seed)
     model, head = load_classifier(
@@ -120,7 +145,10 @@ def _fresh_model(source: Path, names: Sequence[str], config: TrainConfig, contex
         dropout=config.dropout,
         new_head=config.new_head,
         trust_remote_code=context.model.trust_remote_code,
+        task=context.model.task,
     )
+    if context.model.task == REGRESSION and not head.is_new:
+        scale.unfold(model)
     if config.unfreeze_last is not None:
         unfreeze_last(model, config.unfreeze_last)
     return model, head
@@ -144,20 +172,21 @@ def _combine(
         }
     model = next(iter(models.values()))
     tokenizer = _load_tokenizer(job.source, context)
-    best = LoadedCheckpoint(model.eval(), tokenizer, job.head.labels, job.max_length)
+    best = LoadedCheckpoint(
+        model.to(context.device).eval(), tokenizer, job.head.labels, job.max_length, job.scoring.task
+    )
+    job.rows.hidden = job.validation.hidden = None
     if len(models) == 1:
         [(seed, own)] = figures.items()
         return best, Soup((seed,), own)
-    job.rows.hidden = job.validation.hidden = None
-    model.to(context.device)
     weights = {
         seed: {name: value.cpu().clone() for name, value in one.state_dict().items()} for seed, one in models.items()
     }
 
     def evaluate(one: Any) -> Figures:
-        return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
+        return figures_of(one, job, job.validation)
 
-    soup = make_soup(model, weights, figures, config.combine, config.metric, evaluate)
+    soup = make_soup(model, weights, figures, config.combine, job.metric, evaluate)
     context.log(f"of {len(models)} seeds: {', '.join(map(str, soup.seeds))} in the model ({config.combine})")
     return best, soup
 
@@ -192,14 +221,14 @@ def _load_split(data: Artifact, name: str) -> Any:
 
 
 def _tokenize(
-    name: str, data: Artifact, source: Path, max_length: int, label_ids: np.ndarray, context: Context
+    name: str, data: Artifact, source: Path, max_length: int, encode: Callable[[Any], np.ndarray], context: Context
 ) -> TokenizedSplit:
     return tokenize_split(
         _load_split(data, name),
         _load_tokenizer(source, context),
         context.work / "tokens" / name,
         max_length=max_length,
-        label_ids=label_ids,
+        encode_labels=encode,
         progress=lambda done, total: context.progress(done, total, f"{name} rows tokenized"),
     )
 
@@ -220,34 +249,37 @@ def _collator(source: Path, max_length: int, precision: Precision, context: Cont
     return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
 
 
-def _gap(
-    best: LoadedCheckpoint,
-    data: Artifact,
-    rows: TokenizedSplit,
-    validation_accuracy: float,
-    count: int,
-    batch_size: int,
-) -> float:
-    """Accuracy on `count` training rows, taken at even distances, minus that on the validation rows."""
-    taken = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
-    split = _load_split(data, "train").select(taken)
-    pairs = split["text_pair"][:] if "text_pair" in split.column_names else None
-    logits = compute_logits(best, split["text"][:], pairs, batch_size=batch_size)
-    return accuracy(rows.labels[taken], logits, best.labels) - validation_accuracy
+def _with_thresholds(job: Job, best: LoadedCheckpoint, soup: Soup) -> tuple[Job, Soup]:
+    """The thresholds of the best model, put into its configuration; the job and the figures that have them."""
+    logits = logits_on(best.model, job, job.validation)
+    thresholds = choose_thresholds(job.validation.labels.astype(np.int64), logits)
+    setattr(best.model.config, THRESHOLDS_FIELD, list(thresholds))
+    job.context.log(
+        "thresholds: " + ", ".join(f"{name} {each:.2f}" for name, each in zip(best.labels, thresholds, strict=True))
+    )
+    job = replace(job, scoring=scoring_of(MULTI_LABEL, best.labels, thresholds=thresholds))
+    return job, Soup(soup.seeds, {**soup.figures, **job.figures(job.validation.labels, logits)})
 
 
-def _say_how_it_went(
-    training: Training, epochs: list[dict[str, Any]], gap: float, rows: int, config: TrainConfig, context: Context
-) -> None:
+def _gap(job: Job, best: LoadedCheckpoint, validation: float) -> float:
+    """The task's figure on training rows, taken at even distances, minus that on the validation rows."""
+    count = min(len(job.validation), GAP_ROWS, len(job.rows))
+    taken = Subset(job.rows, np.linspace(0, len(job.rows) - 1, count).astype(int))
+    figures = job.figures(taken.labels, logits_on(best.model, job, taken))
+    return float(figures[job.scoring.gap]) - validation
+
+
+def _say_how_it_went(job: Job, training: Training, epochs: list[dict[str, Any]], gap: float) -> None:
+    config, context = job.config, job.context
     best_epoch = training.best_step // training.steps_per_epoch
     if training.stopped_early:
         context.log(
-            f"stopped after epoch {len(epochs)}: {config.metric} has not improved for {config.early_stopping} epochs"
+            f"stopped after epoch {len(epochs)}: {job.metric} has not improved for {config.early_stopping} epochs"
         )
     context.log(f"kept epoch {best_epoch} of {len(epochs)}")
     # Below some hundred rows the gap is as much noise as it is over-fitting.
-    if gap > GAP_WARNING and rows >= 200:
+    if gap > GAP_WARNING and len(job.validation) >= 200:
         context.warn(
-            f"over-fitting: accuracy is {gap:.3f} higher on training rows than on validation rows; "
+            f"over-fitting: {job.scoring.gap} is {gap:.3f} higher on training rows than on validation rows; "
             "more rows, fewer epochs or more dropout would help"
         )

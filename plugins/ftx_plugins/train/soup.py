@@ -13,11 +13,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
+from ftx.tasks import LOWER_IS_BETTER
 from ftx_plugins.checkpoint import batches_of_like_length
-from ftx_plugins.train.report import Figures, compute_figures
-from ftx_plugins.train.tokens import Collator, TokenizedSplit
+from ftx_plugins.tasks.learning import mean_loss
+from ftx_plugins.train.job import Job
+from ftx_plugins.train.report import Figures
+from ftx_plugins.train.tokens import Subset, TokenizedSplit
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -42,7 +44,7 @@ def make_soup(
 
     `best` is the best seed alone; `uniform` the average of all, whether or not it is better.
     """
-    sign = -1 if metric == "loss" else 1
+    sign = -1 if metric in LOWER_IS_BETTER else 1
     ranked = sorted(weights, key=lambda seed: -sign * figures[seed][metric])
     if kind == "uniform":
         load_average(model, [weights[seed] for seed in ranked])
@@ -68,15 +70,21 @@ def load_average(model: Any, weights: Sequence[Weights]) -> None:
     model.load_state_dict(mean)
 
 
-def figures_of(model: Any, rows: TokenizedSplit, collator: Collator, labels: Sequence[str], batch_size: int) -> Figures:
-    """Accuracy, F1, loss and figures for each class of `model` on tokenized rows."""
-    logits = np.zeros((len(rows), len(labels)), dtype=np.float32)
+def figures_of(model: Any, job: Job, rows: TokenizedSplit) -> Figures:
+    """The task's figures and the loss of `model` on tokenized rows."""
+    logits = logits_on(model, job, rows)
+    loss = mean_loss(job.scoring.task, torch.from_numpy(logits), torch.from_numpy(rows.labels))
+    return {**job.figures(rows.labels, logits), "loss": float(loss)}
+
+
+def logits_on(model: Any, job: Job, rows: TokenizedSplit | Subset) -> np.ndarray:
+    """What `model` gives for tokenized rows, float32 of shape (rows, outputs)."""
+    logits = np.zeros((len(rows), len(job.head.labels)), dtype=np.float32)
     device = next(model.parameters()).device
     model.eval()
-    for batch in batches_of_like_length(rows.lengths.tolist(), batch_size):
-        inputs = collator([rows[row] for row in batch])
+    for batch in batches_of_like_length(rows.lengths.tolist(), job.config.eval_batch_size):
+        inputs = job.collator([rows[row] for row in batch])
         inputs.pop("labels")
         with torch.inference_mode():
             logits[batch] = model(**{name: values.to(device) for name, values in inputs.items()}).logits.float().cpu()
-    loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.labels)))
-    return {**compute_figures(rows.labels, logits, labels), "loss": loss}
+    return logits
