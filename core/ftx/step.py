@@ -72,8 +72,8 @@ class Metric:
 
     `from_counts` names an optional `from_counts(counts, names)`, which gives the same (but for counts of rows) for all
     resamples of a bootstrap at once, as arrays of shape (resamples,): `counts` has `right`, `predicted` and `actual`,
-    the rows of each class, of shape (resamples, classes). Not in regression. Without it the interval comes from fewer resamples, each a
-    call of `compute`, or, if a call is slow, there is none.
+    the rows of each class, of shape (resamples, classes). Not in regression. Without it the interval comes from fewer
+    resamples, each a call of `compute`, or, if a call is slow, there is none.
     """
 
     name: str

@@ -9,10 +9,10 @@ from typing import Any
 TEXT_CLASSIFICATION = "text-classification"
 MULTI_LABEL = "multi-label-classification"
 REGRESSION = "regression"
-TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105
+TOKEN_CLASSIFICATION = "token-classification"
 
 SEQUENCE_HEAD = "ForSequenceClassification"
-TOKEN_HEAD = "ForTokenClassification"  # noqa: S105
+TOKEN_HEAD = "ForTokenClassification"
 
 
 @dataclass(frozen=True)

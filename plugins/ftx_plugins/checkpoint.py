@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def save_successor(loaded: LoadedCheckpoint, source: Artifact, context: Context)
     options = {"local_files_only": True, "trust_remote_code": context.model.trust_remote_code}
     tokenizer = AutoTokenizer.from_pretrained(source.path, **options)
     with quiet_transformers():
-        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length, loaded.task), context.out)
+        save_checkpoint(replace(loaded, tokenizer=tokenizer), context.out)
     context.describe(**source.meta)
 
 

@@ -1,9 +1,10 @@
 """Distillation: a changed model (pruned, quantized) is trained to be again as the model was before.
 
-The loss is the task's own with the labels (cross-entropy), plus the divergence from the teacher's softened probabilities (Hinton et al.
-2015), plus the distance of hidden states from the teacher's (Jiao et al. 2020, "TinyBERT"), in units of their variance.
-Batches hold rows of like length, in an order drawn from the seed and the epoch. The state is saved behind each epoch
-and each minute, with that of the random numbers: a killed run goes on from there, and arrives where it would have.
+The loss is the task's own with the labels (cross-entropy), plus the divergence from the teacher's softened
+probabilities (Hinton et al. 2015), plus the distance of hidden states from the teacher's (Jiao et al. 2020,
+"TinyBERT"), in units of their variance. Batches hold rows of like length, in an order drawn from the seed and the
+epoch. The state is saved behind each epoch and each minute, with that of the random numbers: a killed run goes on from
+there, and arrives where it would have.
 """
 
 from __future__ import annotations

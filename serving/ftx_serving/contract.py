@@ -80,7 +80,9 @@ class Contract:
         """The contract in a bundle's `meta`; keys that are no part of it are left alone."""
         known = {name.name: meta[name.name] for name in fields(cls) if name.name in meta}
         variants = tuple(Variant.from_dict(raw) for raw in meta.get("variants", ()))
-        listed = {name: tuple(known[name]) for name in ("labels", "inputs", "thresholds") if name in known}
+        listed: dict[str, Any] = {
+            name: tuple(known[name]) for name in ("labels", "inputs", "thresholds") if name in known
+        }
         return cls(**{**known, **listed, "variants": variants})
 
     def decoder(self) -> Decoder:

@@ -121,9 +121,7 @@ def decoder_of(
     raise ValueError(f"no decoder for the task {task}")
 
 
-def ranked(
-    logits: np.ndarray, labels: Sequence[str], top_k: int | None = None, temperature: float = 1.0
-) -> Answer:
+def ranked(logits: np.ndarray, labels: Sequence[str], top_k: int | None = None, temperature: float = 1.0) -> Answer:
     """Labels with their softmax scores, best first; equal logits keep the order of the labels."""
     scores = softmax(logits, temperature)
     # By the logits: scores that are too small to tell apart would lose their order.

@@ -67,7 +67,8 @@ def as_strings(
         arrays["text_pair"] = _texts(batch.column(config.text_pair), where, config.text_pair)
     if config.label_columns:
         arrays["label"] = pa.array(
-            [json.dumps([_plain(cell) for cell in cells]) for cells in _rows_of(batch, config.label_columns)], pa.string()
+            [json.dumps([_plain(cell) for cell in cells]) for cells in _rows_of(batch, config.label_columns)],
+            pa.string(),
         )
     elif config.label:
         arrays["label"] = _labels(batch.column(config.label), names, where, config.label, form)

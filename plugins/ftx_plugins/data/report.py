@@ -142,4 +142,3 @@ def _texts_at(staged: Staged, places: Sequence[int]) -> dict[int, dict[str, str]
         if not wanted:
             break
     return found
-

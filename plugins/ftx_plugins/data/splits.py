@@ -29,8 +29,8 @@ class SplitRows:
     texts: list[str]
     pairs: list[str] | None
     labels: np.ndarray
-    """int64, shape (rows,): indices into the label names. Multi-label: int64, shape (rows, labels), 1 for each label that
-    a row has. Regression: float64, shape (rows,)."""
+    """int64, shape (rows,): indices into the label names. Multi-label: int64, shape (rows, labels), 1 for each label
+    that a row has. Regression: float64, shape (rows,)."""
     rows: np.ndarray
     """int64, shape (rows,): each row's place in its source."""
 

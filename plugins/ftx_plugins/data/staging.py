@@ -78,7 +78,8 @@ def stage_rows(
 ) -> Staged:
     """Read all rows into the file `path`, without those that have no text or no label.
 
-    Outer white space is removed from texts; `canonical(cell, where)` is what counts as the label. `progress(rows read so far)` is called after each batch.
+    Outer white space is removed from texts; `canonical(cell, where)` is what counts as the label. `progress(rows read
+    so far)` is called after each batch.
     """
     columns, found = _Columns(), {split: Found() for split in sources}
     names = ["text", "text_pair"] if has_pairs else ["text"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
+from ftx.artifacts import Artifact
 from ftx.errors import ExitCode, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.export.rows import Row, texts_of
@@ -25,7 +26,7 @@ ODD_TEXTS = (
 """Texts on which tokenizers go apart: nothing, white space, accents, CJK, joined emoji, one long word, controls."""
 
 
-def contract_of(loaded: LoadedCheckpoint, *, task: str, pair: bool) -> Contract:
+def contract_of(loaded: LoadedCheckpoint, data: Artifact, *, pair: bool) -> Contract:
     """What the tokenizer and the model promise; the variants are still to come."""
     tokenizer = loaded.tokenizer
     if not getattr(tokenizer, "is_fast", False):
@@ -38,7 +39,9 @@ def contract_of(loaded: LoadedCheckpoint, *, task: str, pair: bool) -> Contract:
         max_length=loaded.max_length,
         inputs=tuple(name for name in INPUT_ORDER if name in tokenizer.model_input_names),
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
-        task=task,
+        task=loaded.task,
+        thresholds=loaded.thresholds,
+        tolerance=data.meta.get("tolerance"),
         pair=pair,
         pad_token_type_id=tokenizer.pad_token_type_id,
         padding_side=tokenizer.padding_side,

@@ -23,8 +23,17 @@ def encode_labels(split: Any, task: str, places: np.ndarray, scale: Scale) -> np
     labels = labels_of(split, len(places))
     if task == REGRESSION:
         return scale.standardise(labels)
-    if task == MULTI_LABEL:
-        hot = np.zeros(labels.shape, dtype=np.float32)
+    own = in_order_of_head(labels, task, places, len(places))
+    return own.astype(np.float32) if task == MULTI_LABEL else own
+
+
+def in_order_of_head(labels: np.ndarray, task: str, places: np.ndarray, outputs: int) -> np.ndarray:
+    """`labels` as `SplitRows` has them, in the order of a head with so many outputs; `places[i]` is the head's place of
+    the data's label i."""
+    if task == REGRESSION:
+        return labels
+    if task == MULTI_LABEL and labels.ndim == 2:
+        hot = np.zeros((len(labels), outputs), dtype=np.int64)
         hot[:, places] = labels
         return hot
     return np.asarray(places[labels])

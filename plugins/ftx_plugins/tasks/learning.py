@@ -52,3 +52,14 @@ def divergence(task: str, logits: torch.Tensor, wanted: torch.Tensor, temperatur
         no = logsigmoid(-targets) - logsigmoid(-softened)
         return (share * yes + (1 - share) * no).mean()
     return kl_div(softened.log_softmax(dim=1), targets.log_softmax(dim=1), log_target=True, reduction="batchmean")
+
+
+def draw_labels(task: str, logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Labels drawn at random from what the model predicts, as `total_loss` takes them: of the softmax; multi-label: of
+    each label's own probability; regression: of a normal distribution about the number, as wide as the numbers vary."""
+    if task == MULTI_LABEL:
+        return torch.bernoulli(logits.sigmoid(), generator=generator)
+    if task == REGRESSION:
+        spread = logits.std() if len(logits) > 1 else torch.tensor(1.0)
+        return logits[:, 0] + spread * torch.randn(len(logits), generator=generator)
+    return torch.multinomial(logits.softmax(dim=1), 1, generator=generator)[:, 0]

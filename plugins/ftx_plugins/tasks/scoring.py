@@ -21,8 +21,8 @@ class Scoring(ABC):
     """One task's figures. Labels and logits are in the order of `names`."""
 
     task: str
-    gap: str
-    """The figure, between 0 and 1, by which training and validation rows are compared."""
+    share: str
+    """The figure, up to 1, that takes the place of the accuracy."""
     calibrated = False
     """Whether scores are probabilities of one label being right, so that a calibration error can be told."""
 
@@ -45,6 +45,10 @@ class Scoring(ABC):
         readable = self.readable(logits)
         return {name: compute(labels, readable, self.names) for name, compute in self._metrics().items()}
 
+    def share_right(self, labels: Labels, logits: np.ndarray) -> float:
+        """The figure `share`."""
+        return float(self._metrics()[self.share](labels, self.readable(logits), self.names))
+
     @abstractmethod
     def _metrics(self) -> Mapping[str, Any]: ...
 
@@ -54,7 +58,8 @@ class Scoring(ABC):
 
     @abstractmethod
     def features(self, labels: Labels, logits: np.ndarray) -> np.ndarray | None:
-        """What each row adds to `ClassCounts`, float32 of shape (rows, 3 · classes); None where there are no classes."""
+        """What each row adds to `ClassCounts`, float32 of shape (rows, 3 · classes); None where there are no
+        classes."""
 
     @abstractmethod
     def right(self, labels: Labels, logits: np.ndarray) -> np.ndarray | None:
@@ -84,7 +89,7 @@ class Scoring(ABC):
 
 class SingleLabelScoring(Scoring):
     task = TEXT_CLASSIFICATION
-    gap = "accuracy"
+    share = "accuracy"
     calibrated = True
     decoder: SingleLabel
 
@@ -118,7 +123,7 @@ class SingleLabelScoring(Scoring):
 
 class MultiLabelScoring(Scoring):
     task = MULTI_LABEL
-    gap = "f1_micro"
+    share = "f1_micro"
     decoder: MultiLabel
 
     def _metrics(self) -> Mapping[str, Any]:
@@ -158,7 +163,7 @@ class MultiLabelScoring(Scoring):
 
 class NumberScoring(Scoring):
     task = REGRESSION
-    gap = "pearson"
+    share = "pearson"
     decoder: Number
 
     def _metrics(self) -> Mapping[str, Any]:

@@ -14,8 +14,8 @@ LOWEST, HIGHEST = 0.01, 0.99
 def choose_thresholds(labels: np.ndarray, logits: np.ndarray) -> tuple[float, ...]:
     """For each label the threshold with the best F1 on these rows; of equally good ones that nearest to one half.
 
-    `labels` are int64 of shape (rows, labels), 1 or 0, `logits` of the same shape. F1 label by label is what macro F1 is
-    the mean of (Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure").
+    `labels` are int64 of shape (rows, labels), 1 or 0, `logits` of the same shape. F1 label by label is what macro F1
+    is the mean of (Lipton et al. 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure").
     """
     probabilities = sigmoid(logits)
     return tuple(_best(labels[:, place], probabilities[:, place]) for place in range(labels.shape[1]))

@@ -66,11 +66,14 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
             model, _ = _fresh_model(job.source, job.head.labels, job.scale, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
-    figures = {seed: validation_figures(training.log, training.best_step, job.scoring.figures) for seed, training in trainings.items()}
+    figures = {
+        seed: validation_figures(training.log, training.best_step, job.scoring.figures)
+        for seed, training in trainings.items()
+    }
     best, soup = _combine(job, trainings, figures)
     if job.scoring.task == MULTI_LABEL and config.thresholds == "best-f1":
         job, soup = _with_thresholds(job, best, soup)
-    gap = _gap(job, best, soup.figures[job.scoring.gap])
+    gap = _gap(job, best, soup.figures[job.scoring.share])
     if job.scoring.task == REGRESSION:
         job.scale.fold(best.model)
     with quiet_transformers():
@@ -266,7 +269,7 @@ def _gap(job: Job, best: LoadedCheckpoint, validation: float) -> float:
     count = min(len(job.validation), GAP_ROWS, len(job.rows))
     taken = Subset(job.rows, np.linspace(0, len(job.rows) - 1, count).astype(int))
     figures = job.figures(taken.labels, logits_on(best.model, job, taken))
-    return float(figures[job.scoring.gap]) - validation
+    return float(figures[job.scoring.share]) - validation
 
 
 def _say_how_it_went(job: Job, training: Training, epochs: list[dict[str, Any]], gap: float) -> None:
@@ -280,6 +283,6 @@ def _say_how_it_went(job: Job, training: Training, epochs: list[dict[str, Any]],
     # Below some hundred rows the gap is as much noise as it is over-fitting.
     if gap > GAP_WARNING and len(job.validation) >= 200:
         context.warn(
-            f"over-fitting: {job.scoring.gap} is {gap:.3f} higher on training rows than on validation rows; "
+            f"over-fitting: {job.scoring.share} is {gap:.3f} higher on training rows than on validation rows; "
             "more rows, fewer epochs or more dropout would help"
         )

@@ -35,7 +35,7 @@ class Job:
     context: Context
     scoring: Scoring
     """Of the head's outputs."""
-    scale: Scale = Scale()
+    scale: Scale
     """Regression: of the targets; the rows' labels, and what the model gives while it is trained, are standardised."""
 
     @property
