@@ -44,7 +44,7 @@ class Variant:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Variant:
-        known = {name.name: raw[name.name] for name in fields(cls) if name.name in raw}
+        known: dict[str, Any] = {name.name: raw[name.name] for name in fields(cls) if name.name in raw}
         return cls(**{**known, "files": tuple(raw["files"]), "devices": tuple(raw["devices"])})
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,12 +78,10 @@ class Contract:
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> Contract:
         """The contract in a bundle's `meta`; keys that are no part of it are left alone."""
-        known = {name.name: meta[name.name] for name in fields(cls) if name.name in meta}
+        known: dict[str, Any] = {name.name: meta[name.name] for name in fields(cls) if name.name in meta}
         variants = tuple(Variant.from_dict(raw) for raw in meta.get("variants", ()))
-        listed: dict[str, Any] = {
-            name: tuple(known[name]) for name in ("labels", "inputs", "thresholds") if name in known
-        }
-        return cls(**{**known, **listed, "variants": variants})
+        known |= {name: tuple(known[name]) for name in ("labels", "inputs", "thresholds") if name in known}
+        return cls(**{**known, "variants": variants})
 
     def decoder(self) -> Decoder:
         """What reads the logits."""

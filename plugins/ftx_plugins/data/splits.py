@@ -57,7 +57,7 @@ def load_rows(data: Artifact, split: str, max_rows: int | None = None, seed: int
     table = load_split(data, split, max_rows, seed)
     rows = table.with_format("numpy", columns=["row"])[:]["row"].astype(np.int64)
     pairs = list(table["text_pair"]) if "text_pair" in table.column_names else None
-    return SplitRows(list(table["text"]), pairs, labels_of(table, len(data.meta["labels"])), rows)
+    return SplitRows(list(table["text"]), pairs, labels_of(table, len(data.meta.get("labels", ()))), rows)
 
 
 def labels_of(table: Any, names: int) -> np.ndarray:

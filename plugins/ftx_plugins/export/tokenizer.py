@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 
-from ftx.artifacts import Artifact
 from ftx.errors import ExitCode, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.export.rows import Row, texts_of
@@ -26,8 +25,8 @@ ODD_TEXTS = (
 """Texts on which tokenizers go apart: nothing, white space, accents, CJK, joined emoji, one long word, controls."""
 
 
-def contract_of(loaded: LoadedCheckpoint, data: Artifact, *, pair: bool) -> Contract:
-    """What the tokenizer and the model promise; the variants are still to come."""
+def contract_of(loaded: LoadedCheckpoint, *, pair: bool, tolerance: float | None = None) -> Contract:
+    """What the tokenizer and the model promise; the variants are still to come. `tolerance` is a regression's data set's."""
     tokenizer = loaded.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise FtxError(
@@ -41,7 +40,7 @@ def contract_of(loaded: LoadedCheckpoint, data: Artifact, *, pair: bool) -> Cont
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
         task=loaded.task,
         thresholds=loaded.thresholds,
-        tolerance=data.meta.get("tolerance"),
+        tolerance=tolerance,
         pair=pair,
         pad_token_type_id=tokenizer.pad_token_type_id,
         padding_side=tokenizer.padding_side,

@@ -122,7 +122,7 @@ def _search(
         logits = bench.samples.held_out.logits(bench.subject.session(tried_recipe))
         tried[excluded] = loss = _loss(excluded, expected, logits, bench.samples.held_out)
         context.log(
-            f"{excluded} of {len(ranking)} layers in fp32: {loss.flip_rate:.2%} of {len(expected)} predictions changed, "
+            f"{excluded} of {len(ranking)} layers in fp32: {loss.flip_rate:.2%} of {len(expected)} rows changed, "
             f"{bench.samples.held_out.scoring.share} {-loss.accuracy_drop:+.2%}"
         )
         return loss.within(config)

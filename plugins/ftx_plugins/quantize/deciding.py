@@ -135,7 +135,7 @@ def _digest(config: StaticConfig, data: Artifact) -> str:
 
 def _open(model: Artifact, data: Artifact, pair: bool, context: Context) -> tuple[Subject, TextEncoder]:
     loaded = load_checkpoint(model.path, trust_remote_code=context.model.trust_remote_code)
-    contract = contract_of(loaded, data, pair=pair)
+    contract = contract_of(loaded, pair=pair, tolerance=data.meta.get("tolerance"))
     return TorchSubject(loaded.model), TextEncoder(backend_tokenizer(loaded), contract)
 
 
