@@ -26,7 +26,10 @@ ODD_TEXTS = (
 
 
 def contract_of(loaded: LoadedCheckpoint, *, pair: bool, tolerance: float | None = None) -> Contract:
-    """What the tokenizer and the model promise; the variants are still to come. `tolerance` is a regression's data set's."""
+    """What the tokenizer and the model promise; the variants are still to come.
+
+    `tolerance` is that of a regression's data set.
+    """
     tokenizer = loaded.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise FtxError(
