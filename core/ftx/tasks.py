@@ -9,9 +9,9 @@ from typing import Any
 TEXT_CLASSIFICATION = "text-classification"
 MULTI_LABEL = "multi-label-classification"
 REGRESSION = "regression"
-TOKEN_CLASSIFICATION = "token-classification"
 
 SEQUENCE_HEAD = "ForSequenceClassification"
+"""How the names of architectures with a head on top of the whole text end, and of those with one on each token."""
 TOKEN_HEAD = "ForTokenClassification"
 
 
@@ -21,8 +21,8 @@ class TaskFacts:
 
     head: str
     """How the names of architectures with a head for it end."""
-    problem_type: str | None
-    """`problem_type` in the configuration of such a model (transformers' word); None where it says nothing."""
+    problem_type: str
+    """`problem_type` in the configuration of such a model (transformers' word)."""
     metric: str
     """The figure that epochs are chosen by, and that `budget.metric_drop` limits."""
     figures: tuple[str, ...]
@@ -69,9 +69,7 @@ def task_of_head(config: Mapping[str, Any]) -> str | None:
     architectures = config.get("architectures") or ()
     kind = config.get("problem_type")
     for task, facts in TASKS.items():
-        if not any(name.endswith(facts.head) for name in architectures):
-            continue
-        if facts.problem_type is None or kind == facts.problem_type:
+        if kind == facts.problem_type and any(name.endswith(facts.head) for name in architectures):
             return task
     if not kind and any(name.endswith(SEQUENCE_HEAD) for name in architectures):
         return REGRESSION if len(config.get("id2label") or "??") == 1 else TEXT_CLASSIFICATION

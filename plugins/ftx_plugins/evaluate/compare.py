@@ -20,7 +20,8 @@ from ftx_plugins.tasks.scoring import Scoring, scoring_of
 
 
 def compare(a: LookedAt, b: LookedAt) -> dict[str, Any]:
-    """The second model against the first: accuracy, macro F1, McNemar's test, and the verdict on the second.
+    """The second model against the first: accuracy (of several labels a row all have to be right), macro F1, McNemar's
+    test, and the verdict on the second.
 
     Raises `FtxError` where the two share no rows, or do not agree on what labels these have.
     """
@@ -38,6 +39,7 @@ def compare(a: LookedAt, b: LookedAt) -> dict[str, Any]:
     return {
         "a": a.to_json(),
         "b": b.to_json(),
+        "task": scorings[0].task,
         "split": a.split,
         "rows": len(labels),
         "bootstrap": {"confidence": CONFIDENCE, "resamples": RESAMPLES},
