@@ -93,11 +93,10 @@ def test_the_same_labels_in_another_order_are_no_contradiction(write: Write, cle
 def test_each_label_has_its_share_of_every_split(write: Write, clean: Clean) -> None:
     cleaned = clean(task=MULTI, train=in_csv(write), label_separator=";")
     classes = cleaned.metrics["classes"]
-    assert {split: classes[split] for split in classes} == {
-        "train": {"a": 29, "b": 14},
-        "validation": {"a": 3, "b": 2},
-        "test": {"a": 8, "b": 4},
-    } or all(classes[split]["a"] >= classes[split]["b"] > 0 for split in classes)
+    # Of the 60 rows 40 have a, and 20 of these b too; a split has its share of them, to within a row.
+    for split, rows in cleaned.metrics["splits"].items():
+        assert abs(classes[split]["a"] - rows * 40 / 60) <= 1
+        assert abs(classes[split]["b"] - rows * 20 / 60) <= 1
 
 
 def test_a_rare_set_of_labels_is_stratified_by_its_rarest_label() -> None:
