@@ -27,6 +27,7 @@ TABLES = ("model", "budget", "requires")
 """The tables that belong to no stage."""
 RESERVED_ENVIRONMENT = ("FTX_PLUGINS", "FTX_STRICT_PLUGINS", "FTX_CONFIG", "FTX_DEBUG")
 
+Task = Literal["text-classification", "multi-label-classification", "regression"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -44,7 +45,7 @@ class ModelTable(StepConfig):
     """`[model]`: the pretrained encoder."""
 
     name: str = Field(description="A folder, pkg:package/path, or an id on the hub")
-    task: Literal["text-classification"] = Field("text-classification", description="What the model is for")
+    task: Task = Field("text-classification", description="What the model is for")
     revision: str = Field("main", description="Branch, tag or commit on the hub")
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model: only if you read it")
 
@@ -54,7 +55,12 @@ class BudgetTable(StepConfig):
 
     accuracy_drop: Share | None = Field(None, description="Accuracy lost, absolute: 0.01 is one point")
     f1_macro_drop: Share | None = Field(None, description="Macro F1 lost, absolute")
-    flip_rate: Share | None = Field(None, description="Share of rows whose label changes")
+    metric_drop: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="What the task's own metric may get worse by, absolute: f1_macro (text-classification), f1_micro "
+        "(multi-label-classification), rmse (regression, in units of the target)",
+    )
+    flip_rate: Share | None = Field(None, description="Share of rows whose prediction changes")
     latency_p95_ms: Annotated[float, Field(gt=0)] | None = Field(
         None, description="95th percentile of a bundle's latency at batch 1, milliseconds"
     )

@@ -148,8 +148,9 @@ class _Column:
 _COLUMNS = (
     _Column("step", lambda row: row.step, 0),
     _Column("variant", lambda row: row.variant or "torch", 0),
-    _Column("accuracy", lambda row: f"{row.accuracy:.4f}", 0),
-    _Column("macro F1", lambda row: f"{row.f1_macro:.4f}", 2),
+    _Column("accuracy", lambda row: _figure(row.accuracy, 4), 0),
+    _Column("macro F1", lambda row: _figure(row.f1_macro, 4), 2),
+    _Column("score", lambda row: _figure(row.score, 4), 0),
     _Column("flips", lambda row: _percent(row.flip_rate), 0),
     _Column("p50 ms", lambda row: _figure(row.p50_ms, 2), 4),
     _Column("p95 ms", lambda row: _figure(row.p95_ms, 2), 1),
@@ -163,16 +164,28 @@ def _scoreboard_table(split: str, rows: Sequence[Row], width: int) -> Table:
     table = Table(
         title=f"{split} split, {rows[0].rows} rows", title_justify="left", title_style="bold", box=SIMPLE_HEAD
     )
-    cells = {column: [column.cell(row) for row in rows] for column in _COLUMNS}
-    shown = list(_COLUMNS)
+    columns = [column for column in _COLUMNS if column.title not in _left_out(rows)]
+    cells = {column: [column.cell(row) for row in rows] for column in columns}
+    shown = list(columns)
     while len(shown) > 3 and _needed(shown, cells) > width:
         dropped = max(shown, key=lambda column: column.rank)
         shown.remove(dropped)
     for column in shown:
-        table.add_column(column.title, justify="left" if column.title in ("step", "variant") else "right", no_wrap=True)
+        title = _METRICS.get(rows[0].metric, rows[0].metric) if column.title == "score" else column.title
+        table.add_column(title, justify="left" if column.title in ("step", "variant") else "right", no_wrap=True)
     for place in range(len(rows)):
         table.add_row(*(cells[column][place] for column in shown))
     return table
+
+
+_METRICS = {"f1_micro": "micro F1", "rmse": "RMSE"}
+
+
+def _left_out(rows: Sequence[Row]) -> set[str]:
+    """Columns of figures that the task does not have, and the score where a column of its own shows it."""
+    left = {"accuracy"} if all(row.accuracy is None for row in rows) else set()
+    left |= {"macro F1"} if all(row.f1_macro is None for row in rows) else set()
+    return left | ({"score"} if rows[0].metric == "f1_macro" else set())
 
 
 def _needed(shown: Sequence[_Column], cells: Mapping[_Column, Sequence[str]]) -> int:

@@ -28,6 +28,7 @@ from ftx.ranks import check_processes
 from ftx.sources import HUB, read_model_folder, resolve_path
 from ftx.step import Kind, ModelSettings, Step
 from ftx.step_settings import check_tables, default_method, find_step, methods_of, settings_of
+from ftx.tasks import QUALITY_LIMITS, TASKS
 
 STAGES = (
     "data",
@@ -111,6 +112,7 @@ class _Planner:
         self._check_required_plugins()
         model = self._choose_model()
         self._expand()
+        self._check_budget(budget, model.task)
         device = self._or_problem(choose_device(project.device)) or "cpu"
         store = (self.config.root / Path(project.store).expanduser()).resolve()
         self.problems += check_steps(self.steps, model)
@@ -325,6 +327,13 @@ class _Planner:
         else:
             self.made.append(_Made(SOURCE, Checkpoint))
         return ModelSettings(name, table.task, table.revision, table.trust_remote_code, isinstance(found, str))
+
+    def _check_budget(self, budget: BudgetTable, task: str) -> None:
+        """Limits on figures that the task does not have."""
+        facts = TASKS[task]
+        for name in sorted(budget.limits().keys() & (QUALITY_LIMITS - facts.limits)):
+            hint = f"limit its own metric, {facts.metric}: --set budget.metric_drop=…"
+            self.problems.append(Problem(f"{task} has no figure that {name} could limit", f"budget.{name}", (hint,)))
 
     def _check_required_plugins(self) -> None:
         required = self._table(RequiresTable, "requires") or RequiresTable()

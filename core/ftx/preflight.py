@@ -34,6 +34,10 @@ def check_steps(steps: Sequence[PlannedStep], model: ModelSettings) -> Iterator[
             builtin = planned.plugin.built_in
             hint = "pip install 'ftx-toolchain[train]'" if builtin else f"pip install {' '.join(missing)}"
             yield Problem(f"needs {', '.join(missing)}, not installed", planned.name, (hint,))
+        if planned.step.tasks and model.task not in planned.step.tasks:
+            works = ", ".join(planned.step.tasks)
+            hint = f"leave {planned.name} out, or use another method: ftx steps"
+            yield Problem(f"does not work for {model.task}, only for {works}", planned.name, (hint,))
         if planned.step.check:
             yield from _ask(planned, planned.step.check, model)
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ftx.config import BudgetTable
+from ftx.tasks import TASKS, TEXT_CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,12 @@ class Row:
     variant: str | None
     split: str
     rows: int
-    accuracy: float
-    f1_macro: float
-    f1_micro: float
+    accuracy: float | None
+    f1_macro: float | None
+    f1_micro: float | None
+    """The three are None where the task has no such figure."""
     flip_rate: float | None
-    """Share of rows whose predicted label is not the reference's."""
+    """Share of rows whose prediction is not the reference's."""
     max_logit_difference: float | None
     p50_ms: float | None
     """Median latency at batch 1, milliseconds, on this machine."""
@@ -36,6 +38,11 @@ class Row:
     """Share of the texts tried whose label depends on which texts share their batch, or on padding."""
     batch_invariant: bool | None = None
     """Whether the model is made not to depend on them, and no label did when it was tried."""
+    metric: str = "f1_macro"
+    """Name of the task's own metric."""
+    score: float | None = None
+    """Its value."""
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class Breach:
 _ADVICE = {
     "accuracy_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.accuracy_drop)",
     "f1_macro_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.f1_macro_drop)",
+    "metric_drop": "leave sensitive layers in fp32 (quantize.exclude), or allow more (budget.metric_drop)",
     "flip_rate": "see which rows changed (ftx show latest:evaluate:validation), or allow more (budget.flip_rate)",
     "latency_p95_ms": "quantize, cut train.max_length, or start from a smaller encoder",
     "batch_invariant": "quantize with fixed scales for activations: quantize:static or quantize:auto",
@@ -71,12 +79,16 @@ def model_name(model: Mapping[str, Any]) -> str:
 
 def rows_of(step: str, metrics: Mapping[str, Any]) -> list[Row]:
     """The rows in an evaluation's metrics: `{"split", "rows", "models": [{"variant", "accuracy", …}]}`."""
-    names = Row.__dataclass_fields__.keys() - {"step", "split", "rows"}
+    names = Row.__dataclass_fields__.keys() - {"step", "split", "rows", "metric", "score", "higher_is_better"}
+    task = TASKS[metrics.get("task", TEXT_CLASSIFICATION)]
     return [
         Row(
             model.get("step", step),
             split=metrics["split"],
             rows=metrics["rows"],
+            metric=task.metric,
+            score=model.get(task.metric),
+            higher_is_better=task.higher_is_better,
             **{name: model.get(name) for name in names},
         )
         for model in metrics.get("models", ())
@@ -142,8 +154,10 @@ def breaches_of(row: Row, reference: Row | None, budget: BudgetTable) -> list[Br
     """The limits that one row is beyond; what was not measured breaks none."""
     measured: dict[str, float | None] = {"flip_rate": row.flip_rate}
     if reference is not None:
-        measured["accuracy_drop"] = reference.accuracy - row.accuracy
-        measured["f1_macro_drop"] = reference.f1_macro - row.f1_macro
+        measured["accuracy_drop"] = _lost(reference.accuracy, row.accuracy)
+        measured["f1_macro_drop"] = _lost(reference.f1_macro, row.f1_macro)
+        lost = _lost(reference.score, row.score)
+        measured["metric_drop"] = lost if lost is None or row.higher_is_better else -lost
     if row.variant is not None:
         # A checkpoint is not what gets deployed: its latency in eager torch and its size are not gated.
         measured |= {"latency_p95_ms": row.p95_ms, "size_mb": row.size_mb}
@@ -155,3 +169,7 @@ def breaches_of(row: Row, reference: Row | None, budget: BudgetTable) -> list[Br
     if budget.batch_invariant and row.batch_invariant is False:
         found.append(Breach(row, "batch_invariant", 0.0, row.batch_flip_rate or 0.0))
     return found
+
+
+def _lost(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else before - after

@@ -11,6 +11,7 @@ from typing import Any
 
 from ftx.artifacts import Checkpoint, FileEntry, Manifest
 from ftx.errors import FtxError
+from ftx.tasks import task_of_head
 
 PACKAGE = "pkg:"
 HUB = "hub:"
@@ -20,8 +21,6 @@ PICKLED_WEIGHTS = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
 VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "*.tokenizer", "bpe.codes", "byte_maps.json")
 WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 """Tokenizers that are all code."""
-HEADS: Mapping[str, str] = {"text-classification": "ForSequenceClassification"}
-"""Task -> how the names of architectures with a head for it end."""
 
 
 def resolve_path(text: str, root: Path, *, hub: bool = False) -> Path | str:
@@ -91,9 +90,7 @@ def read_model_folder(path: Path, task: str) -> ModelFolder:
     for file in weights:
         _check_weights(file)
     _require_vocabulary(path)
-    suffix = HEADS.get(task, "")
-    heads = config.get("architectures") or []
-    return ModelFolder(path, config, bool(suffix) and any(name.endswith(suffix) for name in heads))
+    return ModelFolder(path, config, task_of_head(config) == task)
 
 
 def _refuse_missing_weights(path: Path) -> None:

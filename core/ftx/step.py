@@ -50,6 +50,8 @@ class Step:
     """Whether the result holds for this machine alone; its processor is then part of the key."""
     cached: bool = True
     check: str | None = None
+    tasks: tuple[str, ...] = ()
+    """The tasks (`[model] task`) that it works for; empty: all of them. A plan for another one is refused."""
     within_budget: bool = False
     """Whether the result depends on `[budget]`: the limits are then in `context.budget`, and part of the key."""
 
@@ -67,12 +69,15 @@ class Step:
 class Metric:
     """A figure of quality. `compute` names `compute(labels, logits, names) -> float`, or a dict of floats.
 
-    `labels` is int64 of shape (rows,), `logits` float32 of shape (rows, classes), `names` the label names.
+    `labels` is int64 of shape (rows,), `logits` float32 of shape (rows, classes), `names` the label names. In
+    multi-label classification `labels` is int64 of shape (rows, classes), 1 for each label that a row has, and a logit
+    above 0 is a label that is predicted; in regression `labels` is float64 of shape (rows,), and `logits` of shape
+    (rows, 1).
 
     `from_counts` names an optional `from_counts(counts, names)`, which gives the same (but for counts of rows) for all
     resamples of a bootstrap at once, as arrays of shape (resamples,): `counts` has `right`, `predicted` and `actual`,
-    the rows of each class, of shape (resamples, classes). Without it the interval comes from fewer resamples, each a
-    call of `compute`, or, if a call is slow, there is none.
+    the rows of each class, of shape (resamples, classes). Not in regression. Without it the interval comes from fewer
+    resamples, each a call of `compute`, or, if a call is slow, there is none.
     """
 
     name: str

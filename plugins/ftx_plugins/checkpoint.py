@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from transformers.utils import logging as transformers_logging
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
+from ftx.tasks import TEXT_CLASSIFICATION, task_of_head
 from ftx_plugins.ensemble import is_ensemble
 from ftx_plugins.shapes import FIELD as SHAPES_FIELD
 from ftx_plugins.shapes import with_shapes
 
+THRESHOLDS_FIELD = "ftx_thresholds"
+"""Where `config.json` keeps the thresholds of a multi-label model: they belong to its weights."""
 NO_LIMIT = 100_000
 """A tokenizer without a limit of its own says a number beyond this."""
 
@@ -32,6 +35,12 @@ class LoadedCheckpoint:
     tokenizer: Any
     labels: tuple[str, ...]
     max_length: int
+    task: str = TEXT_CLASSIFICATION
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Multi-label: the probability from which on each label is predicted, in the order of `labels`."""
+        return tuple(getattr(self.model.config, THRESHOLDS_FIELD, None) or ())
 
 
 def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, device: str = "cpu") -> LoadedCheckpoint:
@@ -50,7 +59,8 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
     with loading(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
-    return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer))
+    task = task_of_head(model.config.to_dict()) or TEXT_CLASSIFICATION
+    return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer), task)
 
 
 def read_model(folder: Path, config: Any = None, *, trust_remote_code: bool = False) -> tuple[Any, list[str]]:
@@ -108,7 +118,7 @@ def save_successor(loaded: LoadedCheckpoint, source: Artifact, context: Context)
     options = {"local_files_only": True, "trust_remote_code": context.model.trust_remote_code}
     tokenizer = AutoTokenizer.from_pretrained(source.path, **options)
     with quiet_transformers():
-        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
+        save_checkpoint(replace(loaded, tokenizer=tokenizer), context.out)
     context.describe(**source.meta)
 
 

@@ -1,9 +1,9 @@
 """Distillation: a changed model (pruned, quantized) is trained to be again as the model was before.
 
-The loss is cross-entropy with the labels, plus the divergence from the teacher's softened probabilities (Hinton et al.
-2015), plus the distance of hidden states from the teacher's (Jiao et al. 2020, "TinyBERT"), in units of their variance;
-for a student that shares neither layers nor tokenizer with its teacher, the logits that the teacher gave before are
-enough.
+The loss is the task's own with the labels (cross-entropy), plus the divergence from the teacher's softened
+probabilities (Hinton et al. 2015), plus the distance of hidden states from the teacher's (Jiao et al. 2020,
+"TinyBERT"), in units of their variance; for a student that shares neither layers nor tokenizer with its teacher, the
+logits that the teacher gave before are enough.
 Batches hold rows of like length, in an order drawn from the seed and the epoch. The state is saved behind each epoch
 and each minute, with that of the random numbers: a killed run goes on from there, and arrives where it would have.
 Where validation rows choose, the weights of the best epoch are kept.
@@ -21,14 +21,16 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import cross_entropy
 from transformers import get_linear_schedule_with_warmup, set_seed
 
 from ftx import Artifact, Context, FtxError
 from ftx.errors import ExitCode
+from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_split
-from ftx_plugins.labels import label_places
+from ftx_plugins.tasks.encoding import encoder_of
+from ftx_plugins.tasks.learning import divergence, mean_loss
 from ftx_plugins.train.precision import has_bf16
 from ftx_plugins.train.precision_choice import PrecisionChoice, choose_precision
 from ftx_plugins.train.sampling import EpochOrder
@@ -42,8 +44,6 @@ SECONDS_BETWEEN_REPORTS = 0.2
 SECONDS_BETWEEN_SAVES = 60.0
 NO_LABEL = -100
 """The label of a row that has none."""
-OTHER_LABELS = "use data with the model's labels, or train on this data first: ftx run train prune"
-"""What to do where the data has other labels than the model."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def distill(
     if not course.epochs:
         return {"rows": 0, "epochs": 0, "losses": []}
     rows = _tokenize(student, data, course, context)
-    trained = learn(student, rows, LiveTeacher(teacher, layers), course, context)
+    trained = learn(student, rows, LiveTeacher(teacher, layers, student.task), course, context)
     return {
         "rows": len(rows),
         "epochs": course.epochs,
@@ -96,7 +96,7 @@ class Teacher(Protocol):
         ...
 
     def loss(self, reached: Any, answer: Any, labels: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """The loss of the student's outputs on a batch; `labels` are int64 of shape (rows,), `seen` the mask."""
+        """The loss of the student's outputs on a batch; `labels` are as `total_loss` takes them, `seen` the mask."""
         ...
 
 
@@ -106,6 +106,7 @@ class LiveTeacher:
 
     model: Any
     layers: Sequence[int]
+    task: str = TEXT_CLASSIFICATION
     hidden_states: bool = True
 
     def answer(self, batch: dict[str, torch.Tensor], rows: np.ndarray) -> Any:
@@ -113,7 +114,7 @@ class LiveTeacher:
             return self.model(**batch, output_hidden_states=True)
 
     def loss(self, reached: Any, answer: Any, labels: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        return distance(reached, answer, self.layers, labels, seen)
+        return distance(reached, answer, self.layers, labels, seen, self.task)
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,10 @@ class KeptLogits:
 
     def loss(self, reached: Any, answer: Any, labels: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         logits = reached.logits.float()
-        softened = (logits / self.temperature).log_softmax(dim=1)
-        targets = (answer / self.temperature).log_softmax(dim=1)
-        divergence = kl_div(softened, targets, log_target=True, reduction="batchmean")
+        apart = divergence(TEXT_CLASSIFICATION, logits, answer, self.temperature)
         # A mean over the labelled rows would make much of a label that is alone in its batch.
         wrong = cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum") / len(labels)
-        return self.weight * self.temperature**2 * divergence + (1 - self.weight) * wrong
+        return self.weight * self.temperature**2 * apart + (1 - self.weight) * wrong
 
 
 @dataclass(frozen=True)
@@ -189,14 +188,16 @@ def learn(
 
 
 def distance(
-    student: Any, teacher: Any, layers: Sequence[int], labels: torch.Tensor, seen: torch.Tensor
+    student: Any,
+    teacher: Any,
+    layers: Sequence[int],
+    labels: torch.Tensor,
+    seen: torch.Tensor,
+    task: str = TEXT_CLASSIFICATION,
 ) -> torch.Tensor:
     """The loss of one batch, from both models' outputs with hidden states; `seen` is the attention mask, as bool."""
-    logits = student.logits.float()
-    loss = cross_entropy(logits, labels)
-    softened = (logits / TEMPERATURE).log_softmax(dim=1)
-    targets = (teacher.logits.float() / TEMPERATURE).log_softmax(dim=1)
-    loss = loss + TEMPERATURE**2 * kl_div(softened, targets, log_target=True, reduction="batchmean")
+    loss = mean_loss(task, student.logits, labels)
+    loss = loss + TEMPERATURE**2 * divergence(task, student.logits, teacher.logits, TEMPERATURE)
     # The first hidden state is the embeddings'; layer i leaves the one behind it.
     for own, theirs in enumerate(layers):
         wanted = teacher.hidden_states[theirs + 1][seen].float()
@@ -397,6 +398,6 @@ def _tokenize(student: LoadedCheckpoint, data: Artifact, course: Course, context
         student.tokenizer,
         context.work / "tokens",
         max_length=student.max_length,
-        label_ids=label_places(data.meta["labels"], student.labels, OTHER_LABELS),
+        encode_labels=encoder_of(data, student),
         progress=lambda done, total: context.progress(done, total, "rows tokenized"),
     )

@@ -11,7 +11,7 @@ from ftx.plugins import PluginManager
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.quantize.calibration import load_recipe
 from ftx_plugins.quantize.recipe import simulate
-from ftx_serving.predictor import ranked
+from ftx_serving.decoding import decoder_of
 
 
 def predict(
@@ -25,7 +25,7 @@ def predict(
     runtime: str | None = None,
     device: str = "cpu",
 ) -> tuple[list[list[dict[str, Any]]], str]:
-    """For each text its labels with scores, best first; a recipe is simulated."""
+    """For each text its labels with scores, best first (a regression: its number); a recipe is simulated."""
     if variant or runtime:
         raise FtxError("a checkpoint has no variants or runtimes: it runs in torch", "export it first: ftx run export")
     loaded = load_checkpoint(checkpoint.path, device=device)
@@ -33,4 +33,5 @@ def predict(
     if recipe:
         loaded.model = simulate(loaded.model.cpu(), recipe)
     logits = compute_logits(loaded, texts, pairs, batch_size=32 if recipe is None or recipe.batch_invariant else 1)
-    return [ranked(row, loaded.labels, top_k) for row in logits], "torch" + (", recipe simulated" if recipe else "")
+    decoder = decoder_of(loaded.task, loaded.labels, thresholds=loaded.thresholds)
+    return decoder.answers(logits, top_k=top_k), "torch" + (", recipe simulated" if recipe else "")

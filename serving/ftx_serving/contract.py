@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from ftx_serving.decoding import Decoder, decoder_of
+
 TOKENIZER_FILE = "tokenizer.json"
 GOLDEN_FILE = "golden.jsonl"
 
@@ -42,7 +44,7 @@ class Variant:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Variant:
-        known = {name.name: raw[name.name] for name in fields(cls) if name.name in raw}
+        known: dict[str, Any] = {name.name: raw[name.name] for name in fields(cls) if name.name in raw}
         return cls(**{**known, "files": tuple(raw["files"]), "devices": tuple(raw["devices"])})
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +63,10 @@ class Contract:
     """Names of the model's inputs, in order."""
     pad_token_id: int
     task: str = "text-classification"
+    thresholds: tuple[float, ...] = ()
+    """Multi-label: the probability from which on each label is predicted, in their order; none: 0.5."""
+    tolerance: float | None = None
+    """Regression: by how much a prediction may move and still count as the same, in units of the target."""
     pair: bool = False
     """Whether the model was trained on pairs of texts."""
     pad_token_type_id: int = 0
@@ -72,9 +78,14 @@ class Contract:
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> Contract:
         """The contract in a bundle's `meta`; keys that are no part of it are left alone."""
-        known = {name.name: meta[name.name] for name in fields(cls) if name.name in meta}
+        known: dict[str, Any] = {name.name: meta[name.name] for name in fields(cls) if name.name in meta}
         variants = tuple(Variant.from_dict(raw) for raw in meta.get("variants", ()))
-        return cls(**{**known, "labels": tuple(meta["labels"]), "inputs": tuple(meta["inputs"]), "variants": variants})
+        known |= {name: tuple(known[name]) for name in ("labels", "inputs", "thresholds") if name in known}
+        return cls(**{**known, "variants": variants})
+
+    def decoder(self) -> Decoder:
+        """What reads the logits."""
+        return decoder_of(self.task, self.labels, thresholds=self.thresholds, tolerance=self.tolerance)
 
     def to_meta(self) -> dict[str, Any]:
         return _jsonable(asdict(self))

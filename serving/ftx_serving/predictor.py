@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ftx.hashing import hash_file
 from ftx.step import Runtime, load_by_name
 from ftx_serving.choice import Choice
 from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
+from ftx_serving.decoding import Decoder
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.runtimes import Session
 
@@ -35,6 +37,10 @@ class Predictor:
     @property
     def labels(self) -> tuple[str, ...]:
         return self.contract.labels
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        return self.contract.decoder()
 
     @classmethod
     def load(
@@ -95,25 +101,12 @@ class Predictor:
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, top_k: int | None = None
     ) -> list[list[dict[str, Any]]]:
-        """For each text a list of `{"label", "score"}`, best first; `top_k` keeps that many. Scores add up to 1."""
-        temperature = self.variant.temperature
-        return [ranked(row, self.labels, top_k, temperature) for row in self.logits(texts, pairs)]
+        """For each text a list of `{"label", "score"}`, best first; `top_k` keeps that many. Scores add up to 1.
 
-
-def ranked(
-    logits: np.ndarray, labels: Sequence[str], top_k: int | None = None, temperature: float = 1.0
-) -> list[dict[str, Any]]:
-    """Labels with their softmax scores, best first; equal logits keep the order of the labels."""
-    scores = softmax(logits, temperature)
-    # By the logits: scores that are too small to tell apart would lose their order.
-    order = np.argsort(-logits, kind="stable")[:top_k]
-    return [{"label": labels[place], "score": float(scores[place])} for place in order]
-
-
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities of `logits / temperature` over the last axis, float64 of the same shape."""
-    exponents = np.exp((logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)) / temperature)
-    return np.asarray(exponents / exponents.sum(axis=-1, keepdims=True))
+        Multi-label: each score is a probability of its own, and `predicted` says whether it reaches the label's
+        threshold. Regression: one entry, whose score is the number.
+        """
+        return self.decoder.answers(self.logits(texts, pairs), top_k=top_k, temperature=self.variant.temperature)
 
 
 def choose_variant(

@@ -17,7 +17,8 @@ from ftx.plugins import PluginManager
 from ftx.sources import resolve_path
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_serving.contract import Contract
-from ftx_serving.predictor import Predictor, ranked
+from ftx_serving.decoding import ranked
+from ftx_serving.predictor import Predictor
 
 pytestmark = pytest.mark.xdist_group("main-job")
 

@@ -16,7 +16,8 @@ from ftx.errors import FtxError
 from ftx.plugins import PluginManager
 from ftx.step import Runtime
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
-from ftx_serving.predictor import Predictor, ranked
+from ftx_serving.decoding import ranked
+from ftx_serving.predictor import Predictor
 
 TEXTS = ["the car was good", "awful phone", "it is very very sad today", "table", "", "love " * 200]
 

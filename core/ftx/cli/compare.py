@@ -12,6 +12,7 @@ from ftx.cli.options import config_option, json_option, open_store, print_json, 
 from ftx.errors import FtxError
 from ftx.looked_at import find_pair
 from ftx.step import load_by_name
+from ftx.tasks import TEXT_CLASSIFICATION
 
 
 @click.command()
@@ -46,7 +47,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     a, b = (f"{found[side]['reference']} ({found[side]['model']})" for side in ("a", "b"))
     test = found["mcnemar"]
     lines = [f"{found['rows']} rows of the {found['split']} split; in brackets 95% bootstrap intervals"]
-    for name, title in (("accuracy", "accuracy"), ("f1_macro", "macro F1")):
+    right = "accuracy" if found["task"] == TEXT_CLASSIFICATION else "all right"
+    for name, title in (("accuracy", right), ("f1_macro", "macro F1")):
         metric = found[name]
         low, high = metric["interval"]
         lines.append(

@@ -13,6 +13,7 @@ from ftx.cli.options import json_option, load_plugins, print_json
 from ftx.cli.schema_file import directive, name_schema, write_schema
 from ftx.config import DEFAULT_FILE
 from ftx.errors import FtxError
+from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION
 
 TEXT_NAMES = ("text", "sentence", "content", "review", "comment", "tweet", "message", "title")
 LABEL_NAMES = ("label", "sentiment", "class", "category", "target", "intent", "rating")
@@ -23,6 +24,7 @@ TEMPLATE = """\
 
 [model]
 name = {model}  # a hub id, a folder, or pkg:package/path
+task = {task}
 
 [data]
 train = {data}  # csv, tsv, json, jsonl, parquet, a folder, or a hub id
@@ -39,13 +41,16 @@ formats = ["openvino", "onnx", "torchscript"]
 
 # What the run may lose against the trained model; beyond it, it stops with exit code 3.
 [budget]
-accuracy_drop = 0.01
+{limit}
 """
 
 
 @click.command()
 @click.option(
     "--model", default="bert-base-uncased", show_default=True, help="A hub id, a folder, or pkg:package/path."
+)
+@click.option(
+    "--task", type=click.Choice(list(TASKS)), default=TEXT_CLASSIFICATION, show_default=True, help="What to learn."
 )
 @click.option("--data", default="data.csv", show_default=True, help="The labelled file.")
 @click.option("--text", help="Its column of texts.  [default: guessed from the header]")
@@ -59,6 +64,7 @@ accuracy_drop = 0.01
 def init(
     context: click.Context,
     model: str,
+    task: str,
     data: str,
     text: str | None,
     label: str | None,
@@ -71,7 +77,7 @@ def init(
     With --schema an ftx.toml that is there gets a first line that names the schema; run it again when plugins have
     changed.
     """
-    given = [name for name in ("model", "data", "text", "label") if _is_given(context, name)]
+    given = [name for name in ("model", "task", "data", "text", "label") if _is_given(context, name)]
     if schema and out.exists() and not given:
         _add_schema(context, out, as_json)
         return
@@ -81,8 +87,8 @@ def init(
     text = text or _guess(columns, TEXT_NAMES)
     label = label or _guess(columns, LABEL_NAMES)
     path = write_schema(out, load_plugins(context)) if schema else None
-    values = {"model": model, "data": data, "text": text, "label": label}
-    lines = TEMPLATE.format(**{name: json.dumps(value) for name, value in values.items()})
+    values = {"model": model, "task": task, "data": data, "text": text, "label": label}
+    lines = TEMPLATE.format(**{name: json.dumps(value) for name, value in values.items()}, limit=_LIMITS[task])
     out.write_text((directive(path) if path else "") + lines, encoding="utf-8")
     config = "" if out.name == DEFAULT_FILE and out.parent == Path() else f" --config {out}"
     following = f"ftx plan train quantize export{config}"
@@ -91,6 +97,14 @@ def init(
         return
     click.echo(f"wrote {out}" + (f" and {path}" if path else ""))
     click.echo(f"next: {following}")
+
+
+_LIMITS = {
+    TEXT_CLASSIFICATION: "accuracy_drop = 0.01",
+    MULTI_LABEL: "metric_drop = 0.01  # of micro F1",
+    REGRESSION: "flip_rate = 0.05  # rows moved by more than data.tolerance",
+}
+"""Task -> the line of `[budget]` to start from."""
 
 
 def _is_given(context: click.Context, name: str) -> bool:

@@ -53,7 +53,8 @@ def predict(
 ) -> None:
     """Classify each TEXT with REF: a folder, the beginning of a digest, latest, or latest:STAGE.
 
-    For each text, labels with their scores, the best first: what a server's /predict answers.
+    For each text, labels with their scores, the best first: what a server's /predict answers. Of several labels those
+    that are predicted are marked *; a regression gives its number.
     """
     wanted = [*texts, *_lines(file)]
     if not wanted:
@@ -77,8 +78,13 @@ def predict(
         return
     click.echo(f"{artifact.kind} {artifact.digest[:12]}, {description}", err=True)
     for text, scores in zip(wanted, predictions, strict=True):
-        listed = "  ".join(f"{score['label']} {score['score']:.3f}" for score in scores)
+        listed = "  ".join(_shown(score) for score in scores)
         click.echo(f"{listed}\t{text}" if sys.stdout.isatty() else f"{text}\t{listed}")
+
+
+def _shown(score: dict[str, Any]) -> str:
+    """A label with its score, and a mark where it is one of several that are predicted."""
+    return f"{score['label']} {score['score']:.3f}" + ("*" if score.get("predicted") else "")
 
 
 def _lines(file: Any) -> list[str]:

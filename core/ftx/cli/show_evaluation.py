@@ -17,6 +17,19 @@ from ftx.artifacts import Evaluation
 from ftx.console import FULL_WIDTH
 from ftx.scoreboard import model_name
 
+FIGURES = {
+    "accuracy": "accuracy",
+    "subset_accuracy": "all labels right",
+    "f1_micro": "micro F1",
+    "f1_macro": "macro F1",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+}
+"""Metric -> its title."""
+IN_UNITS = ("rmse", "mae")
+"""Figures in units of the target, of which hundredths mean nothing."""
 WORST = 5
 """How many slices of each kind are shown."""
 NUMBERS = {"row": int, "margin_before": float, "margin_after": float}
@@ -46,7 +59,8 @@ def show_evaluation(evaluation: Evaluation, flips: int) -> None:
         if compared:
             console.print(_differences(compared))
         for kind, title in (("classes", "by label"), ("lengths", "by length in tokens, in quartiles")):
-            console.print(_slices(models, kind, f"{title}, the worst first"))
+            if any(model[kind] for model in models):  # a regression has no labels, and no row is right or wrong
+                console.print(_slices(models, kind, f"{title}, the worst first"))
         tried = [model for model in models if "invariance" in model]
         if tried:
             console.print(_batches(tried))
@@ -54,34 +68,44 @@ def show_evaluation(evaluation: Evaluation, flips: int) -> None:
 
 
 def _quality(models: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("quality", "model", "accuracy", "macro F1", "calibration error", "without temperature")
+    figures = _figures(models)
+    calibrated = ("calibration error", "without temperature") if "ece" in models[0] else ()
+    table = _table("quality", "model", *figures.values(), *calibrated)
     for model in models:
         intervals = model["intervals"]
-        scaled = model["temperature"] != 1
-        table.add_row(
-            _name(model),
-            *(_with_interval(model[name], intervals.get(name)) for name in ("accuracy", "f1_macro", "ece")),
-            _with_interval(model["ece_unscaled"], intervals["ece_unscaled"]) if scaled else "–",
-        )
+        cells = [_with_interval(model[name], intervals.get(name)) for name in figures]
+        if calibrated:
+            cells.append(_with_interval(model["ece"], intervals.get("ece")))
+            scaled = model["temperature"] != 1
+            cells.append(_with_interval(model["ece_unscaled"], intervals["ece_unscaled"]) if scaled else "–")
+        table.add_row(_name(model), *cells)
     return table
 
 
+def _figures(models: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Metric -> title, of those that the task has."""
+    has_one_label = "accuracy" in models[0]
+    # With one label a row, micro F1 is the accuracy.
+    return {
+        name: title
+        for name, title in FIGURES.items()
+        if name in models[0] and not (name == "f1_micro" and has_one_label)
+    }
+
+
 def _differences(models: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table(
-        "against the reference",
-        "model",
-        "accuracy, points",
-        "macro F1, points",
-        "right → wrong",
-        "wrong → right",
-        "McNemar p",
-        "verdict",
-        "rows to tell",
-    )
+    figures = _figures(models)
+    tested = ("right → wrong", "wrong → right", "McNemar p", "verdict", "rows to tell")
+    has_test = "mcnemar" in models[0]["against_reference"]
+    titles = [title if name in IN_UNITS else f"{title}, points" for name, title in figures.items()]
+    table = _table("against the reference", "model", *titles, *(tested if has_test else ()))
     for model in models:
         against = model["against_reference"]
+        changes = [_change(against.get(name), 1 if name in IN_UNITS else 100) for name in figures]
+        if not has_test:
+            table.add_row(_name(model), *changes)
+            continue
         test = against["mcnemar"]
-        changes = [_in_points(against.get(name)) for name in ("accuracy", "f1_macro")]
         counts = (str(test["only_first"]), str(test["only_second"]), f"{test['p_value']:.2g}")
         needed = f"≈{against['rows_needed']}" if against["rows_needed"] else "–"
         table.add_row(_name(model), *changes, *counts, against["verdict"], needed)
@@ -97,7 +121,7 @@ def _slices(models: Sequence[Mapping[str, Any]], kind: str, title: str) -> Table
             change = (
                 {"difference": entry["change"], "interval": entry["change_interval"]} if "change" in entry else None
             )
-            cells = (str(entry["rows"]), _with_interval(entry["accuracy"], entry["interval"]), _in_points(change))
+            cells = (str(entry["rows"]), _with_interval(entry["accuracy"], entry["interval"]), _change(change))
             table.add_row("" if place else _name(model), escape(entry["slice"]), *cells, str(entry.get("flips", "–")))
     return table
 
@@ -154,10 +178,10 @@ def _with_interval(value: float, ends: Sequence[float] | None) -> str:
     return escape(f"{value:.4f} [{ends[0]:.4f}, {ends[1]:.4f}]" if ends else f"{value:.4f}")
 
 
-def _in_points(found: Mapping[str, Any] | None) -> str:
-    """A difference with its interval, in hundredths."""
+def _change(found: Mapping[str, Any] | None, times: int = 100) -> str:
+    """A difference with its interval, in hundredths, or as it is."""
     if found is None:
         return "–"
-    figures = [100 * value for value in (found["difference"], *(found["interval"] or ()))]
+    figures = [times * value for value in (found["difference"], *(found["interval"] or ()))]
     figure, *ends = (f"{value:+.2f}" if round(value, 2) else "0.00" for value in figures)
     return escape(f"{figure} [{', '.join(ends)}]" if ends else figure)

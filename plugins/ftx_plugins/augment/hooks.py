@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Checkpoint, Dataset, Step, hookimpl
+from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.augment.config import BackTranslationConfig, MaskedConfig, NoiseConfig, SynonymsConfig
 
 REQUIRES = ("datasets", "numpy", "pyarrow", "sklearn", "torch", "transformers")
@@ -23,6 +24,7 @@ def ftx_steps() -> Iterable[Step]:
         run="ftx_plugins.augment.synonyms:run",
         check="ftx_plugins.augment.check:check_synonyms",
         requires=REQUIRES,
+        tasks=(TEXT_CLASSIFICATION,),
         default=True,
     )
     yield Step(
@@ -35,6 +37,7 @@ def ftx_steps() -> Iterable[Step]:
         run="ftx_plugins.augment.noise:run",
         check="ftx_plugins.augment.check:check",
         requires=REQUIRES,
+        tasks=(TEXT_CLASSIFICATION,),
     )
     yield Step(
         name="masked",
@@ -46,6 +49,7 @@ def ftx_steps() -> Iterable[Step]:
         run="ftx_plugins.augment.masked:run",
         check="ftx_plugins.augment.check:check",
         requires=REQUIRES,
+        tasks=(TEXT_CLASSIFICATION,),
     )
     yield Step(
         name="back-translation",
@@ -57,4 +61,5 @@ def ftx_steps() -> Iterable[Step]:
         run="ftx_plugins.augment.back_translation:run",
         check="ftx_plugins.augment.check:check",
         requires=REQUIRES,
+        tasks=(TEXT_CLASSIFICATION,),
     )

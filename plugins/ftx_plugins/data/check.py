@@ -6,14 +6,24 @@ from collections.abc import Iterator
 
 from ftx.errors import FtxError, Problem
 from ftx.step import ModelSettings
+from ftx.tasks import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
 from ftx_plugins.data.columns import column_problems
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.peek import peek_columns
 from ftx_plugins.data.sources import Source, find_sources
 
+OF_TASK = {
+    "label_separator": MULTI_LABEL,
+    "label_columns": MULTI_LABEL,
+    "tolerance": REGRESSION,
+    "folds": TEXT_CLASSIFICATION,
+}
+"""Setting -> the only task that it is for."""
+
 
 def check(config: DataConfig, model: ModelSettings) -> Iterator[Problem]:
-    """Unknown formats, empty files, and columns that the first file of a split has not."""
+    """Settings of another task, unknown formats, empty files, and columns that the first file of a split has not."""
+    yield from _check_task(config, model.task)
     try:
         sources = find_sources(config)
     except FtxError as error:
@@ -25,6 +35,15 @@ def check(config: DataConfig, model: ModelSettings) -> Iterator[Problem]:
             if str(problem) not in seen:
                 seen.add(str(problem))
                 yield problem
+
+
+def _check_task(config: DataConfig, task: str) -> Iterator[Problem]:
+    """Settings that mean nothing for the task, and would be passed over."""
+    fields = type(config).model_fields
+    for name, wanted in OF_TASK.items():
+        if wanted != task and getattr(config, name) != fields[name].default:
+            hint = f"leave it out, or set the task: --set model.task={wanted}"
+            yield Problem(f"data.{name} is for {wanted}, and model.task is {task}", f"data.{name}", (hint,))
 
 
 def _check_source(split: str, source: Source, config: DataConfig) -> Iterator[Problem]:

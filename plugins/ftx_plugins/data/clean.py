@@ -8,7 +8,7 @@ writes the splits. Rows are compared by 128-bit digests of their normalised text
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
-from ftx_plugins.data.classes import count_classes, order_names, require_classes
 from ftx_plugins.data.config import REPLACE, DataConfig
 from ftx_plugins.data.conflicts import write_conflicts
 from ftx_plugins.data.duplicates import KEPT, LEAKED, resolve_others
@@ -36,9 +35,10 @@ from ftx_plugins.data.opening import open_sources
 from ftx_plugins.data.reading import Rows
 from ftx_plugins.data.report import Lengths, make_metrics, make_report
 from ftx_plugins.data.sources import SPLITS, Source
-from ftx_plugins.data.splits import FOLD, SplitWriter
+from ftx_plugins.data.splits import FOLD, STRATUM, SplitWriter
 from ftx_plugins.data.splitting import NOWHERE, TRAIN, assign_splits, rows_of_share
 from ftx_plugins.data.staging import Staged, stage_rows
+from ftx_plugins.tasks.targets import Labels, Targets, reader_of
 
 STAGED = "rows.arrow"
 SMALLER = 0.9
@@ -51,10 +51,12 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     Of `inputs["model"]` the tokenizer is used, for lengths. Raises `FtxError` for files that cannot be read as asked,
     and for labels that cannot be learnt.
     """
-    sources, rows = open_sources(config, context.warn)
+    reader = reader_of(context.model.task, config)
+    sources, rows = open_sources(config, context.warn, reader.form)
     staged = stage_rows(
         rows,
         context.work / STAGED,
+        canonical=reader.canonical,
         has_pairs=bool(config.text_pair),
         progress=lambda done: context.progress(done, None, "rows", doing="reading"),
     )
@@ -73,15 +75,14 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     given = staged.splits[kept]
     _require_given_splits(given, sources, config, context)
 
-    names = order_names({staged.names[code] for code in np.unique(staged.labels[kept])}, _declared(rows))
-    labels = _renumbered(staged, names)[kept]
-    require_classes(count_classes(labels, given, names), names, config)
-    splits = assign_splits(labels, given, staged.near[kept, 0], config, context.seed, _clusters(near, kept, config))
+    targets = reader.learn(staged.names, staged.labels[kept], given, _declared(rows))
+    splits = assign_splits(
+        targets.strata, given, staged.near[kept, 0], config, context.seed, _clusters(near, kept, config)
+    )
+    folds = _folds(targets, splits, staged.near[kept, 0], config, context)
 
-    folds = _folds(labels, splits, staged.near[kept, 0], names, config, context)
-
-    lengths = _write_splits(staged, kept, labels, splits, folds, inputs["model"], context)
-    metrics = make_metrics(staged, resolution, labels, splits, names, lengths)
+    lengths = _write_splits(staged, kept, targets, splits, folds, inputs["model"], context)
+    metrics = make_metrics(staged, resolution, targets, splits, lengths)
     placed = np.full(len(kept), NOWHERE, dtype=np.int8)
     placed[kept] = splits
     metrics["near_duplicates"], clusters = near_duplicate_figures(near, staged, placed, config)
@@ -95,26 +96,27 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     _warn(metrics, config, context)
     warn_about_leaks(metrics["near_duplicates"], context)
     _warn_about_shares(metrics["splits"], given, config, context)
-    context.describe(labels=list(names), task=context.model.task, columns=_columns(staged), rows=metrics["splits"])
-    if folds is not None:
-        context.describe(folds=config.folds)
+    context.describe(
+        labels=list(targets.names),
+        task=context.model.task,
+        columns=_columns(staged, targets),
+        rows=metrics["splits"],
+        **targets.facts(np.flatnonzero(splits == TRAIN)),
+        **({} if folds is None else {"folds": config.folds}),
+    )
     return metrics
 
 
 def _folds(
-    labels: np.ndarray,
-    splits: np.ndarray,
-    identities: np.ndarray,
-    names: Sequence[str],
-    config: DataConfig,
-    context: Context,
+    targets: Targets, splits: np.ndarray, identities: np.ndarray, config: DataConfig, context: Context
 ) -> np.ndarray | None:
     """The fold of each row of the training split, and `NO_FOLD` for all others; None without folds."""
     if not config.folds:
         return None
     trained = splits == TRAIN
-    folds = np.full(len(labels), NO_FOLD, dtype=np.int64)
-    folds[trained] = assign_folds(labels[trained], identities[trained], config.folds, names, context.seed + 3)
+    folds = np.full(len(splits), NO_FOLD, dtype=np.int64)
+    strata = targets.strata[trained]
+    folds[trained] = assign_folds(strata, identities[trained], config.folds, targets.names, context.seed + 3)
     context.log(f"the {int(trained.sum())} training rows are in {config.folds} folds")
     return folds
 
@@ -160,18 +162,10 @@ def _declared(rows: Mapping[str, Rows]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for each in rows.values() for name in each.label_names))
 
 
-def _renumbered(staged: Staged, names: Sequence[str]) -> np.ndarray:
-    """The label of each staged row as an index into `names`; -1 for labels that no kept row has."""
-    place = {name: index for index, name in enumerate(names)}
-    numbers = np.array([place.get(name, -1) for name in staged.names], dtype=np.int64)
-    renumbered: np.ndarray = numbers[staged.labels]
-    return renumbered
-
-
 def _write_splits(
     staged: Staged,
     kept: np.ndarray,
-    labels: np.ndarray,
+    targets: Targets,
     splits: np.ndarray,
     folds: np.ndarray | None,
     model: Artifact,
@@ -181,25 +175,28 @@ def _write_splits(
     counter = TokenCounter(model.path, trust_remote_code=context.model.trust_remote_code)
     where = np.full(len(kept), NOWHERE, dtype=np.int8)
     where[kept] = splits
-    label_of = np.full(len(kept), -1, dtype=np.int64)
-    label_of[kept] = labels
-    fold_of = np.full(len(kept), NO_FOLD, dtype=np.int64)
-    fold_of[kept] = NO_FOLD if folds is None else folds
+    place_of = np.cumsum(kept) - 1
     total, start = int((where >= 0).sum()), 0
     tokens, characters, done = [], [], 0
     with ExitStack() as stack:
-        columns = _columns(staged)
+        columns = _columns(staged, targets)
         with_fold = {"train": [*columns, *([FOLD] if folds is not None else [])]}
         writers = [
-            stack.enter_context(SplitWriter(context.out, split, with_fold.get(split, columns))) for split in SPLITS
+            stack.enter_context(SplitWriter(context.out, split, with_fold.get(split, columns), targets.type))
+            for split in SPLITS
         ]
         for batch in staged.batches():
             span = slice(start, start + batch.num_rows)
             start += batch.num_rows
-            batch = batch.append_column("label", pa.array(label_of[span])).append_column(FOLD, pa.array(fold_of[span]))
-            for place, writer in enumerate(writers):
-                writer.write(batch.filter(pa.array(where[span] == place)))
             written = batch.filter(pa.array(where[span] >= 0))
+            places = place_of[span][where[span] >= 0]
+            written = written.append_column("label", targets.column(places))
+            if STRATUM in columns:
+                written = written.append_column(STRATUM, pa.array(targets.strata[places]))
+            if folds is not None:
+                written = written.append_column(FOLD, pa.array(folds[places]))
+            for place, writer in enumerate(writers):
+                writer.write(written.filter(pa.array(splits[places] == place)))
             tokens.append(_count_tokens(counter, written))
             characters.append(_count_characters(written))
             done += written.num_rows
@@ -207,8 +204,10 @@ def _write_splits(
     return Lengths(np.concatenate(tokens), np.concatenate(characters), counter.limit)
 
 
-def _columns(staged: Staged) -> list[str]:
-    return ["text", *(["text_pair"] if staged.has_pairs else []), "label", "row"]
+def _columns(staged: Staged, targets: Targets) -> list[str]:
+    # Where a label is one number, rows are stratified by it.
+    stratum = [] if isinstance(targets, Labels) else [STRATUM]
+    return ["text", *(["text_pair"] if staged.has_pairs else []), "label", "row", *stratum]
 
 
 def _count_tokens(counter: TokenCounter, batch: pa.RecordBatch) -> np.ndarray:

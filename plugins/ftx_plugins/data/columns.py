@@ -20,8 +20,10 @@ def column_problems(config: DataConfig, columns: Sequence[str], file: str) -> It
         hint = f"set the separator: --set 'data.separator={json.dumps(separator)}'"
         yield Problem(f"{file} has one column, {columns[0]!r}", "data.separator", (hint,))
         return
-    if config.label in (config.text, config.text_pair):
-        yield Problem(f"{config.label!r} is the column of texts too", "data.label", ("name two columns",))
+    for label in config.label_columns or (config.label,):
+        if label in (config.text, config.text_pair):
+            setting = "data.label_columns" if config.label_columns else "data.label"
+            yield Problem(f"{label!r} is the column of texts too", setting, ("name two columns",))
     for setting, name in config.wanted.items():
         if counts[name] > 1:
             yield Problem(f"{file} has {counts[name]} columns called {name!r}", setting, ("rename one in the file",))
@@ -29,6 +31,9 @@ def column_problems(config: DataConfig, columns: Sequence[str], file: str) -> It
             near = _nearest(name, free)
             guess = f"; did you mean {near!r}?" if near else "."
             hint = f'set it: --set {setting}="{near or free[0]}"' if free else f"name a column of the file: {setting}"
+            if "[" in setting:  # one of several: TOML has no way to set it alone
+                setting = setting.partition("[")[0]
+                hint = f"name columns of the file: {setting}"
             yield Problem(f"{file} has no column {name!r}{guess} It has: {there}", setting, (hint,))
 
 

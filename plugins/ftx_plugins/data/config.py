@@ -31,6 +31,18 @@ class DataConfig(StepConfig):
     text: str = Field("text", min_length=1, description="Name of the column with the text")
     text_pair: str | None = Field(None, min_length=1, description="Name of the column with the second text of a pair")
     label: str = Field("label", min_length=1, description="Name of the column with the label: strings, ints or bools")
+    label_separator: str = Field(
+        ",", min_length=1, description="Multi-label: what stands between the labels in a cell; a JSON list needs none"
+    )
+    label_columns: tuple[str, ...] = Field(
+        (), description="Multi-label: names of columns that hold 1 or 0, one for each label, instead of `label`"
+    )
+    tolerance: float | None = Field(
+        None,
+        ge=0,
+        description="Regression: by how much a prediction may move and count as unchanged, in units of the target; "
+        "not set: a tenth of the standard deviation of the training targets",
+    )
     encoding: str = Field(
         "utf-8",
         description="Encoding of text files: a Python codec, or `replace`: utf-8 with invalid bytes replaced by U+FFFD",
@@ -85,6 +97,13 @@ class DataConfig(StepConfig):
             raise ValueError("one fold leaves no rows to learn from: take 2 or more, or 0 for no cross-validation")
         return folds
 
+    @field_validator("label_columns")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(names) == 1 or len(set(names)) < len(names):
+            raise ValueError("name two columns or more, each once")
+        return names
+
     @field_validator("encoding")
     @classmethod
     def _is_known(cls, name: str) -> str:
@@ -111,4 +130,5 @@ class DataConfig(StepConfig):
     def wanted(self) -> dict[str, str]:
         """Setting -> name of the column that it asks for."""
         pair = {"data.text_pair": self.text_pair} if self.text_pair else {}
-        return {"data.text": self.text, **pair, "data.label": self.label}
+        labels = {f"data.label_columns[{place}]": name for place, name in enumerate(self.label_columns)}
+        return {"data.text": self.text, **pair, **(labels or {"data.label": self.label})}

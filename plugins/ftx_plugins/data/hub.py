@@ -12,7 +12,7 @@ import pyarrow as pa
 from ftx.errors import FtxError
 from ftx_plugins.data.columns import require_columns
 from ftx_plugins.data.config import DataConfig
-from ftx_plugins.data.reading import BATCH, Rows, as_strings, class_names
+from ftx_plugins.data.reading import BATCH, Form, Rows, as_strings, class_names
 from ftx_plugins.data.sources import SPLITS, Source
 
 
@@ -36,18 +36,20 @@ def load_splits(name: str, subset: str | None, revision: str) -> dict[str, Any]:
     return known
 
 
-def open_hub_rows(table: Any, source: Source, config: DataConfig) -> Rows:
+def open_hub_rows(table: Any, source: Source, config: DataConfig, form: Form = "name") -> Rows:
     """The rows of one loaded split."""
     require_columns(config, table.column_names, source.name)
     names = class_names(table.features, config)
-    return Rows(_batches(table, source, config, names), names)
+    return Rows(_batches(table, source, config, names, form), names)
 
 
-def _batches(table: Any, source: Source, config: DataConfig, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    table: Any, source: Source, config: DataConfig, names: tuple[str, ...], form: Form
+) -> Iterator[pa.RecordBatch]:
     columns = table.select_columns(list(dict.fromkeys(config.wanted.values()))).with_format("arrow")
     for part in columns.iter(batch_size=BATCH):
         for batch in part.combine_chunks().to_batches():
-            yield as_strings(batch, config, names, source.name)
+            yield as_strings(batch, config, names, source.name, form)
 
 
 @contextmanager

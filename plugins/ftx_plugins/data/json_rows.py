@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -15,6 +15,9 @@ from ftx.errors import FtxError
 from ftx_plugins.data.columns import require_columns
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.peek import parse_object, starts_with_array
+
+if TYPE_CHECKING:
+    from ftx_plugins.data.reading import Form
 
 FIRST_READ = 1 << 20
 """Characters of a JSON array read at first."""
@@ -25,7 +28,9 @@ Place = tuple[str, Mapping[str, Any]]
 """Where an object is (`line 3`, `element 3`), and the object."""
 
 
-def read_json(stream: io.BufferedReader, path: Path, config: DataConfig, size: int) -> Iterator[pa.RecordBatch]:
+def read_json(
+    stream: io.BufferedReader, path: Path, config: DataConfig, size: int, form: Form = "name"
+) -> Iterator[pa.RecordBatch]:
     """Batches of up to `size` rows with the columns `text`, perhaps `text_pair`, and `label`.
 
     An array and lines are told apart by the first character, as `.json` is used for both. A key that an object lacks
@@ -39,7 +44,7 @@ def read_json(stream: io.BufferedReader, path: Path, config: DataConfig, size: i
             keys = dict.fromkeys(chain.from_iterable(value for _, value in places))
             require_columns(config, tuple(keys), str(path))
             first = False
-        yield _as_batch(places, path, config)
+        yield _as_batch(places, path, config, form)
 
 
 def _line_objects(stream: io.BufferedReader, path: Path) -> Iterator[Place]:
@@ -86,15 +91,18 @@ def _skip(text: str, position: int, comma: str) -> int:
     return position
 
 
-def _as_batch(places: list[Place], path: Path, config: DataConfig) -> pa.RecordBatch:
+def _as_batch(places: list[Place], path: Path, config: DataConfig, form: Form) -> pa.RecordBatch:
     names = {"text": config.text, **({"text_pair": config.text_pair} if config.text_pair else {})}
     columns = {
         column: _array([_text(value.get(name), f"{path}, {place}", name) for place, value in places])
         for column, name in names.items()
     }
-    if config.label:
+    if config.label_columns:
+        cells = [[value.get(name) for name in config.label_columns] for _, value in places]
+        columns["label"] = _array([json.dumps(row, ensure_ascii=False) for row in cells])
+    elif config.label:
         columns["label"] = _array(
-            [_label(value.get(config.label), f"{path}, {place}", config) for place, value in places]
+            [_label(value.get(config.label), f"{path}, {place}", config, form) for place, value in places]
         )
     return pa.RecordBatch.from_pydict(columns)
 
@@ -107,8 +115,12 @@ def _text(value: Any, where: str, name: str) -> str | None:
     raise FtxError(f"{where}: {name!r} holds {type(value).__name__}, not text", "name a column of text: data.text")
 
 
-def _label(value: Any, where: str, config: DataConfig) -> str | None:
+def _label(value: Any, where: str, config: DataConfig, form: Form) -> str | None:
     match value:
+        case list() if form == "names":
+            return json.dumps(value, ensure_ascii=False)
+        case int() | float() if form == "number" and not isinstance(value, bool):
+            return repr(value)
         case None | str():
             return value
         case bool() | int():

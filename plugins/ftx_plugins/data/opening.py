@@ -8,11 +8,13 @@ from typing import Any
 from ftx.errors import FtxError
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.hub import load_splits, open_hub_rows
-from ftx_plugins.data.reading import Rows, open_rows
+from ftx_plugins.data.reading import Form, Rows, open_rows
 from ftx_plugins.data.sources import SPLITS, Source, find_sources
 
 
-def open_sources(config: DataConfig, warn: Callable[[str], None]) -> tuple[dict[str, Source], dict[str, Rows]]:
+def open_sources(
+    config: DataConfig, warn: Callable[[str], None], form: Form = "name"
+) -> tuple[dict[str, Source], dict[str, Rows]]:
     """Open each split that is given: named in the settings, or found in the folder or hub data set of `train`."""
     sources = find_sources(config)
     named = {source.hub for source in sources.values() if source.hub}
@@ -25,9 +27,9 @@ def open_sources(config: DataConfig, warn: Callable[[str], None]) -> tuple[dict[
                 f"{path.name} belongs to no split and is left out: name it as data.validation or data.test, or move it"
             )
         if source.hub:
-            rows[split] = open_hub_rows(loaded[source.hub][source.split], source, config)
+            rows[split] = open_hub_rows(loaded[source.hub][source.split], source, config, form)
         else:
-            rows[split] = open_rows(source, config)
+            rows[split] = open_rows(source, config, form)
     return sources, rows
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,8 @@ from ftx_plugins.data.json_rows import read_json
 from ftx_plugins.data.peek import peek_columns, separator_of
 from ftx_plugins.data.sources import Source, format_of
 
+Form = Literal["name", "names", "number"]
+"""What a label is where it is not text already: a name (an integer, a bool), a list of names, or a number."""
 BATCH = 8192
 """Rows of a batch where the format lets us choose."""
 BLOCK = 8 << 20
@@ -36,13 +39,13 @@ class Rows:
     """The label names in the source's own order, where it declares one (a `ClassLabel`)."""
 
 
-def open_rows(source: Source, config: DataConfig) -> Rows:
+def open_rows(source: Source, config: DataConfig, form: Form = "name") -> Rows:
     """The rows of local files, in the order of `source.files`. Raises `FtxError`, also while batches are taken."""
     formats = {"csv": _read_csv, "json": _read_json, "jsonl": _read_json, "parquet": _read_parquet}
     names: tuple[str, ...] = ()
     if format_of(source.files[0]) == "parquet":
         names = class_names(Features.from_arrow_schema(_open_parquet(source.files[0]).schema_arrow), config)
-    batches = (batch for path in source.files for batch in formats[format_of(path)](path, config))
+    batches = (batch for path in source.files for batch in formats[format_of(path)](path, config, form))
     return Rows(batches, names)
 
 
@@ -52,20 +55,27 @@ def class_names(features: Any, config: DataConfig) -> tuple[str, ...]:
     return tuple(feature.names) if isinstance(feature, ClassLabel) and feature.names else ()
 
 
-def as_strings(batch: pa.RecordBatch, config: DataConfig, names: Sequence[str], where: str) -> pa.RecordBatch:
+def as_strings(
+    batch: pa.RecordBatch, config: DataConfig, names: Sequence[str], where: str, form: Form = "name"
+) -> pa.RecordBatch:
     """The wanted columns of a typed batch as strings; class numbers become names, and negative ones null.
 
-    Where no label is wanted there is none.
+    Where no label is wanted there is none. Lists of names, and the columns of `config.label_columns`, become JSON.
     """
     arrays = {"text": _texts(batch.column(config.text), where, config.text)}
     if config.text_pair:
         arrays["text_pair"] = _texts(batch.column(config.text_pair), where, config.text_pair)
-    if config.label:
-        arrays["label"] = _labels(batch.column(config.label), names, where, config.label)
+    if config.label_columns:
+        arrays["label"] = pa.array(
+            [json.dumps([_plain(cell) for cell in cells]) for cells in _rows_of(batch, config.label_columns)],
+            pa.string(),
+        )
+    elif config.label:
+        arrays["label"] = _labels(batch.column(config.label), names, where, config.label, form)
     return pa.RecordBatch.from_pydict(arrays)
 
 
-def _read_csv(path: Path, config: DataConfig) -> Iterator[pa.RecordBatch]:
+def _read_csv(path: Path, config: DataConfig, form: Form) -> Iterator[pa.RecordBatch]:
     require_columns(config, peek_columns(path, config) or (), str(path))
     wanted = list(dict.fromkeys(config.wanted.values()))
     # Whole files of one text column hold quoted newlines, so blocks must be cut by parsing. Types are fixed and no
@@ -85,7 +95,7 @@ def _read_csv(path: Path, config: DataConfig) -> Iterator[pa.RecordBatch]:
             pa.csv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert) as reader,
         ):
             for batch in reader:
-                yield as_strings(batch, config, (), str(path))
+                yield as_strings(batch, config, (), str(path), form)
     except pa.ArrowInvalid as error:
         raise _csv_error(path, error, config) from error
 
@@ -101,17 +111,17 @@ def _csv_error(path: Path, error: pa.ArrowInvalid, config: DataConfig) -> FtxErr
     )
 
 
-def _read_json(path: Path, config: DataConfig) -> Iterator[pa.RecordBatch]:
+def _read_json(path: Path, config: DataConfig, form: Form) -> Iterator[pa.RecordBatch]:
     with open_utf8(path, config) as stream:
-        yield from read_json(stream, path, config, BATCH)
+        yield from read_json(stream, path, config, BATCH, form)
 
 
-def _read_parquet(path: Path, config: DataConfig) -> Iterator[pa.RecordBatch]:
+def _read_parquet(path: Path, config: DataConfig, form: Form) -> Iterator[pa.RecordBatch]:
     file = _open_parquet(path)
     require_columns(config, file.schema_arrow.names, str(path))
     names = class_names(Features.from_arrow_schema(file.schema_arrow), config)
     for batch in file.iter_batches(batch_size=BATCH, columns=list(config.wanted.values())):
-        yield as_strings(batch, config, names, str(path))
+        yield as_strings(batch, config, names, str(path), form)
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
@@ -129,7 +139,21 @@ def _texts(column: pa.Array, where: str, name: str) -> pa.Array:
     return _valid(column.cast(pa.string()), where, name)
 
 
-def _labels(column: pa.Array, names: Sequence[str], where: str, name: str) -> pa.Array:
+def _rows_of(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(batch.column(name).to_pylist() for name in names), strict=True)
+
+
+def _plain(cell: Any) -> Any:
+    """A cell of a column of ones and zeros, as JSON can hold it."""
+    return cell if cell is None or isinstance(cell, bool | int | float | str) else str(cell)
+
+
+def _labels(column: pa.Array, names: Sequence[str], where: str, name: str, form: Form) -> pa.Array:
+    if form == "number":
+        return _numbers(column, where, name)
+    if form == "names" and pa.types.is_list(column.type):
+        cells = column.to_pylist()
+        return pa.array([None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells], pa.string())
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_floating(kind):
         column = _whole_numbers(column, where, name)
@@ -140,6 +164,14 @@ def _labels(column: pa.Array, names: Sequence[str], where: str, name: str) -> pa
         pa.types.is_boolean(kind) or pa.types.is_null(kind)
     ):
         raise FtxError(f"{where}: the column {name!r} holds {kind}, not labels", "name a column of labels: data.label")
+    return _valid(column.cast(pa.string()), where, name)
+
+
+def _numbers(column: pa.Array, where: str, name: str) -> pa.Array:
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        raise FtxError(f"{where}: the column {name!r} holds {column.type}, not numbers", "name another: data.label")
+    if pa.types.is_floating(column.type):
+        return pa.array([None if cell is None else repr(cell) for cell in column.to_pylist()], pa.string())
     return _valid(column.cast(pa.string()), where, name)
 
 

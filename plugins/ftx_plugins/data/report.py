@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ftx_plugins.data.duplicates import Resolution
 from ftx_plugins.data.lengths import count_longer, summarize
 from ftx_plugins.data.sources import SPLITS, Source
 from ftx_plugins.data.staging import Staged
+from ftx_plugins.tasks.targets import Targets
 
 EXAMPLES = 20
 EXAMPLE_CHARACTERS = 300
@@ -52,22 +53,19 @@ def count_rows(staged: Staged, resolution: Resolution, splits: np.ndarray) -> di
 def make_metrics(
     staged: Staged,
     resolution: Resolution,
-    labels: np.ndarray,
+    targets: Targets,
     splits: np.ndarray,
-    names: Sequence[str],
     lengths: Lengths,
 ) -> dict[str, Any]:
-    """The figures of the run. `labels` and `splits` run along the rows that were kept before any cap."""
-    per_class = {
-        split: dict(zip(names, _ints(np.bincount(labels[splits == place], minlength=len(names))), strict=True))
-        for place, split in enumerate(SPLITS)
-    }
+    """The figures of the run. `targets` and `splits` run along the rows that were kept before any cap."""
+    places = {split: np.flatnonzero(splits == place) for place, split in enumerate(SPLITS)}
     return {
         "rows": count_rows(staged, resolution, splits),
         "replaced_characters": sum(each.replaced for each in staged.found.values()),
         "conflicts": _conflict_counts(staged, resolution),
-        "splits": {split: sum(counts.values()) for split, counts in per_class.items()},
-        "classes": per_class,
+        "splits": {split: len(rows) for split, rows in places.items()},
+        "classes": {split: targets.counts(rows) for split, rows in places.items()},
+        **targets.facts(places["train"]),
         "tokens": {
             **summarize(lengths.tokens),
             "longer_than": count_longer(lengths.tokens, lengths.limit),
@@ -126,7 +124,3 @@ def _examples(staged: Staged, resolution: Resolution) -> list[dict[str, Any]]:
 def _kept_label(staged: Staged, resolution: Resolution, places: np.ndarray) -> str | None:
     kept = places[resolution.fates[places] == duplicates.KEPT]
     return staged.names[staged.labels[kept[0]]] if len(kept) else None
-
-
-def _ints(values: np.ndarray) -> list[int]:
-    return [int(value) for value in values]

@@ -16,12 +16,12 @@ from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx_plugins.data.sampling import draw
 
-BATCH = 8192
-"""Rows of each batch in a file (the last may have fewer): the same rows give the same bytes however they were read."""
-
-
+STRATUM = "stratum"
+"""Column of what rows are drawn by, in proportion, where that is not the label itself."""
 FOLD = "fold"
 """The column of the training split with the number of each row's fold, where `data.folds` asks for some."""
+BATCH = 8192
+"""Rows of each batch in a file (the last may have fewer): the same rows give the same bytes however they were read."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class SplitRows:
     texts: list[str]
     pairs: list[str] | None
     labels: np.ndarray
-    """int64, shape (rows,): indices into the label names."""
+    """int64, shape (rows,): indices into the label names. Multi-label: int64, shape (rows, labels), 1 for each label
+    that a row has. Regression: float64, shape (rows,)."""
     rows: np.ndarray
     """int64, shape (rows,): each row's place in its source."""
 
@@ -48,7 +49,7 @@ def load_split(data: Artifact, split: str, max_rows: int | None = None, seed: in
     table = datasets.Dataset.from_file(str(path))
     if not max_rows or max_rows >= len(table):
         return table
-    labels = table.with_format("numpy")["label"][:]
+    labels = table.with_format("numpy")[STRATUM if STRATUM in table.column_names else "label"][:]
     chosen = draw(np.asarray(labels), max_rows, np.arange(len(table), dtype=np.uint64), seed)
     return table.select(chosen)
 
@@ -56,9 +57,21 @@ def load_split(data: Artifact, split: str, max_rows: int | None = None, seed: in
 def load_rows(data: Artifact, split: str, max_rows: int | None = None, seed: int = 0) -> SplitRows:
     """The same rows as of `load_split`, as lists of texts and arrays of labels."""
     table = load_split(data, split, max_rows, seed)
-    columns = table.with_format("numpy", columns=["label", "row"])[:]
+    rows = table.with_format("numpy", columns=["row"])[:]["row"].astype(np.int64)
     pairs = list(table["text_pair"]) if "text_pair" in table.column_names else None
-    return SplitRows(list(table["text"]), pairs, columns["label"].astype(np.int64), columns["row"].astype(np.int64))
+    return SplitRows(list(table["text"]), pairs, labels_of(table, len(data.meta.get("labels", ()))), rows)
+
+
+def labels_of(table: Any, names: int) -> np.ndarray:
+    """The column `label` of a split as `SplitRows.labels` says; there are `names` label names."""
+    column = table["label"][:]
+    if pa.types.is_list(table.features.arrow_schema.field("label").type):
+        hot = np.zeros((len(column), names), dtype=np.int64)
+        for row, places in enumerate(column):
+            hot[row, places] = 1
+        return hot
+    is_number = pa.types.is_floating(table.features.arrow_schema.field("label").type)
+    return np.asarray(column, dtype=np.float64 if is_number else np.int64)
 
 
 def split_path(folder: Path, split: str) -> Path:
@@ -69,15 +82,9 @@ def split_path(folder: Path, split: str) -> Path:
 class SplitWriter:
     """Writes a split as an Arrow stream, in batches of `BATCH` rows whatever it is given."""
 
-    def __init__(self, folder: Path, split: str, columns: Sequence[str]) -> None:
-        types = {
-            "text": pa.string(),
-            "text_pair": pa.string(),
-            "label": pa.int64(),
-            "row": pa.int64(),
-            FOLD: pa.int64(),
-        }
-        self._schema = pa.schema([(name, types[name]) for name in columns])
+    def __init__(self, folder: Path, split: str, columns: Sequence[str], label: pa.DataType | None = None) -> None:
+        types = {"text": pa.string(), "text_pair": pa.string(), "label": label or pa.int64()}
+        self._schema = pa.schema([(name, types.get(name, pa.int64())) for name in columns])
         self._sink = pa.OSFile(str(split_path(folder, split)), "wb")
         self._writer = pa.ipc.new_stream(self._sink, self._schema)
         self._waiting = self._schema.empty_table()

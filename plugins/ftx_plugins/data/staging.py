@@ -14,6 +14,7 @@ from ftx_plugins.data.normalise import DIGEST_BYTES, digests, normalise
 from ftx_plugins.data.reading import BATCH, Rows
 from ftx_plugins.data.sources import SPLITS
 
+Canonical = Callable[[str | None, str], str]
 REPLACED = "\ufffd"
 
 
@@ -41,7 +42,7 @@ class Staged:
     labels: np.ndarray
     """int32, shape (rows,): an index into `names`."""
     names: tuple[str, ...]
-    """Label names in the order in which they turned up."""
+    """Labels, as strings, in the order in which they turned up."""
     near: np.ndarray
     """uint64, shape (rows, 2): the 128-bit digest of the normalised text."""
     exact: np.ndarray
@@ -85,10 +86,18 @@ class _Columns:
     names: dict[str, int] = field(default_factory=dict)
 
 
-def stage_rows(sources: Mapping[str, Rows], path: Path, *, has_pairs: bool, progress: Callable[[int], None]) -> Staged:
+def stage_rows(
+    sources: Mapping[str, Rows],
+    path: Path,
+    *,
+    canonical: Canonical,
+    has_pairs: bool,
+    progress: Callable[[int], None],
+) -> Staged:
     """Read all rows into the file `path`, without those that have no text or no label.
 
-    Outer white space is removed from texts and labels. `progress(rows read so far)` is called after each batch.
+    Outer white space is removed from texts; `canonical(cell, where)` is what counts as the label. `progress(rows read
+    so far)` is called after each batch.
     """
     columns, found = _Columns(), {split: Found() for split in sources}
     names = ["text", "text_pair"] if has_pairs else ["text"]
@@ -96,7 +105,7 @@ def stage_rows(sources: Mapping[str, Rows], path: Path, *, has_pairs: bool, prog
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for split, rows in sources.items():
             for batch in _small(rows.batches):
-                usable = _usable(batch, found[split])
+                usable = _usable(_with_labels(batch, canonical, split, found[split].read), found[split])
                 writer.write_batch(usable.select(schema.names))
                 _collect(usable, SPLITS.index(split), columns)
                 progress(sum(each.read for each in found.values()))
@@ -116,6 +125,17 @@ def _small(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         for start in range(0, batch.num_rows, BATCH):
             yield batch.slice(start, BATCH)
+
+
+def _with_labels(batch: pa.RecordBatch, canonical: Canonical, split: str, start: int) -> pa.RecordBatch:
+    """The batch with labels in one form for equal ones. `start` rows of the source came before."""
+    cells = batch.column("label").dictionary_encode()
+    codes = pc.fill_null(cells.indices, -1).to_numpy(zero_copy_only=False)
+    first = dict(zip(*np.unique(codes, return_index=True), strict=True))
+    values = cells.dictionary.to_pylist()
+    known = [canonical(value, f"data.{split}, row {start + first[code] + 1}") for code, value in enumerate(values)]
+    labels = pa.array([*known, None], pa.string()).take(pa.array(codes % (len(known) + 1)))
+    return batch.set_column(batch.schema.get_field_index("label"), "label", labels)
 
 
 def _usable(batch: pa.RecordBatch, found: Found) -> pa.RecordBatch:

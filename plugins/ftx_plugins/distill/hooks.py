@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Checkpoint, Dataset, Step, hookimpl
+from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.distill.config import DistillConfig
 
 
@@ -21,4 +22,5 @@ def ftx_steps() -> Iterable[Step]:
         run="ftx_plugins.distill.logits:run",
         check="ftx_plugins.distill.check:check",
         requires=("torch", "transformers", "datasets", "optimum", "safetensors", "sklearn"),
+        tasks=(TEXT_CLASSIFICATION,),
     )

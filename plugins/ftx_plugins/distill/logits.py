@@ -18,15 +18,16 @@ from torch.nn.functional import cross_entropy
 
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, quiet_transformers, save_checkpoint
-from ftx_plugins.data.splits import load_split, split_path
+from ftx_plugins.data.splits import labels_of, load_split, split_path
 from ftx_plugins.distill.config import DistillConfig
 from ftx_plugins.distill.student import Student, make_student
 from ftx_plugins.distill.teacher import kept_logits, open_teacher
 from ftx_plugins.distill.unlabelled import NAME, write_unlabelled
 from ftx_plugins.distillation import NO_LABEL, Course, KeptLogits, Selection, Trained, learn
 from ftx_plugins.metrics.classification import accuracy
+from ftx_plugins.tasks.scoring import scoring_of
 from ftx_plugins.train.logits import logits_on
-from ftx_plugins.train.report import Figures, compute_figures
+from ftx_plugins.train.report import Figures
 from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
 
 STEP = "distillation"
@@ -74,7 +75,7 @@ def run(config: DistillConfig, inputs: Mapping[str, Artifact], context: Context)
     )
     return {
         "validation": trained.figures[trained.best_epoch - 1],
-        "teacher": compute_figures(held_out.labels, np.asarray(wanted), loaded.labels),
+        "teacher": scoring_of(loaded.task, loaded.labels).compute(held_out.labels, np.asarray(wanted)),
         "parameters_share": round(sizes[1] / sizes[0], 4),
         "best_epoch": trained.best_epoch,
         "epochs_run": len(trained.losses),
@@ -115,12 +116,13 @@ def _training_split(config: DistillConfig, data: Artifact, context: Context) -> 
 def _tokenize(name: str, split: Any, student: Student, data: Artifact, context: Context) -> TokenizedSplit:
     labels = student.loaded.labels
     places = [labels.index(label) for label in data.meta["labels"]]
+    order = np.asarray([*places, NO_LABEL])
     return tokenize_split(
         split,
         student.loaded.tokenizer,
         context.work / "tokens" / name,
         max_length=student.loaded.max_length,
-        label_ids=np.asarray([*places, NO_LABEL]),
+        encode_labels=lambda rows: order[labels_of(rows, len(order))],
         progress=lambda done, total: context.progress(done, total, f"{name} rows tokenized"),
     )
 
@@ -130,12 +132,13 @@ def _evaluation(loaded: LoadedCheckpoint, rows: TokenizedSplit, wanted: np.ndarr
     tokenizer = loaded.tokenizer
     collator = Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", 1, loaded.max_length)
     taught = np.asarray(wanted).argmax(axis=1)
+    scoring = scoring_of(loaded.task, loaded.labels)
 
     def evaluate(model: Any) -> Figures:
         logits = logits_on(model, rows, collator, len(loaded.labels), config.batch_size)
         loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.labels)))
         agreement = accuracy(taught, logits, loaded.labels)
-        return {**compute_figures(rows.labels, logits, loaded.labels), "loss": loss, "agreement": agreement}
+        return {**scoring.compute(rows.labels, logits), "loss": loss, "agreement": agreement}
 
     return evaluate
 

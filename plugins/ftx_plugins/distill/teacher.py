@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftx import Artifact, Context, FtxError
+from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, load_checkpoint
 
 CHUNK = 1024
@@ -19,6 +20,11 @@ CHUNK = 1024
 def open_teacher(source: Artifact, data: Artifact, context: Context) -> LoadedCheckpoint:
     """The teacher in fp32; `FtxError` unless its labels are those of the data."""
     teacher = load_checkpoint(source.path, trust_remote_code=context.model.trust_remote_code, device=context.device)
+    if teacher.task != TEXT_CLASSIFICATION:
+        raise FtxError(
+            f"the teacher is for {teacher.task}, and distill is for {TEXT_CLASSIFICATION}",
+            f"name a teacher for {TEXT_CLASSIFICATION}: --set distill.teacher=REF",
+        )
     names = data.meta["labels"]
     if set(teacher.labels) != set(names):
         raise FtxError(

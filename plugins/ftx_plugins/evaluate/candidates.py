@@ -14,6 +14,7 @@ from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, load_checkp
 from ftx_plugins.quantize.calibration import load_recipe
 from ftx_plugins.quantize.recipe import simulate
 from ftx_serving.contract import Contract
+from ftx_serving.decoding import Decoder, MultiLabel, decoder_of
 from ftx_serving.predictor import Predictor
 
 Texts = Sequence[str]
@@ -51,22 +52,33 @@ class Candidate:
     """Whether it says that it is."""
     quantized: bool
     size_bytes: int | None
+    decoder: Decoder
+    """Reads its logits, in its own order of labels."""
+    task: str
     temperature: float = 1.0
     """What its logits are divided by before they become probabilities."""
+
+    @property
+    def thresholds(self) -> Sequence[float]:
+        """Multi-label: of its labels, in its own order."""
+        return self.decoder.thresholds if isinstance(self.decoder, MultiLabel) else ()
 
     @property
     def name(self) -> str:
         return self.variant or "torch"
 
 
-def candidates_of(artifact: Artifact, context: Context) -> list[Candidate]:
-    """The checkpoint itself (its recipe simulated, if it has one), or the bundle's variants that run here."""
+def candidates_of(artifact: Artifact, context: Context, tolerance: float | None = None) -> list[Candidate]:
+    """The checkpoint itself (its recipe simulated, if it has one), or the bundle's variants that run here.
+
+    `tolerance` is that of a regression's data set.
+    """
     if isinstance(artifact, Bundle):
         return _variants(artifact, context)
-    return [_checkpoint(artifact, context)]
+    return [_checkpoint(artifact, context, tolerance)]
 
 
-def _checkpoint(artifact: Artifact, context: Context) -> Candidate:
+def _checkpoint(artifact: Artifact, context: Context, tolerance: float | None) -> Candidate:
     loaded = load_checkpoint(artifact.path, trust_remote_code=context.model.trust_remote_code, device=context.device)
     recipe = load_recipe(artifact)
     if recipe:
@@ -74,7 +86,9 @@ def _checkpoint(artifact: Artifact, context: Context) -> Candidate:
     weights = sum(path.stat().st_size for path in artifact.path.glob("*.safetensors"))
     # A recipe's size is known when it has been carried out, at export: a simulation has none.
     invariant = recipe is None or recipe.batch_invariant
-    return Candidate(None, loaded.labels, InTorch(loaded), invariant, bool(recipe), None if recipe else weights)
+    decoder = decoder_of(loaded.task, loaded.labels, thresholds=loaded.thresholds, tolerance=tolerance)
+    size = None if recipe else weights
+    return Candidate(None, loaded.labels, InTorch(loaded), invariant, bool(recipe), size, decoder, loaded.task)
 
 
 def _variants(bundle: Bundle, context: Context) -> list[Candidate]:
@@ -94,6 +108,8 @@ def _variants(bundle: Bundle, context: Context) -> list[Candidate]:
                 variant.batch_invariant,
                 variant.precision != "fp32",
                 variant.size_bytes,
+                predictor.decoder,
+                predictor.contract.task,
                 variant.temperature,
             )
         )

@@ -16,7 +16,8 @@ from ftx_plugins.evaluate.quality import Quality, measure
 from ftx_plugins.evaluate.rows import Rows
 from ftx_plugins.evaluate.significance import compare_accuracy
 from ftx_plugins.evaluate.slices import Slices, by_slice
-from ftx_serving.predictor import softmax
+from ftx_plugins.tasks.scoring import Scoring
+from ftx_serving.decoding import softmax
 
 
 @dataclass(frozen=True)
@@ -27,41 +28,56 @@ class Reference:
     quality: Quality
 
     @classmethod
-    def of(cls, logits: np.ndarray, rows: Rows, resampling: Resampling, context: Context) -> Reference:
-        return cls(logits, measure(rows, logits, resampling, context))
+    def of(
+        cls, logits: np.ndarray, rows: Rows, scoring: Scoring, resampling: Resampling, context: Context
+    ) -> Reference:
+        return cls(logits, measure(rows, scoring, logits, resampling, context))
 
 
 def describe(
     candidate: Candidate,
     logits: np.ndarray,
     rows: Rows,
+    scoring: Scoring,
     reference: Reference | None,
     resampling: Resampling,
     context: Context,
 ) -> dict[str, Any]:
     """Metrics with `intervals`, calibration, and flips and differences against the reference."""
     own = reference is not None and reference.logits is logits
-    quality = reference.quality if reference is not None and own else measure(rows, logits, resampling, context)
+    quality = (
+        reference.quality if reference is not None and own else measure(rows, scoring, logits, resampling, context)
+    )
     figures: dict[str, Any] = {"variant": candidate.variant, "quantized": candidate.quantized, **quality.values}
     intervals = quality.intervals()
-    figures |= _describe_calibration(candidate, logits, rows, resampling, intervals)
+    if scoring.calibrated:
+        figures |= _describe_calibration(candidate, logits, rows, resampling, intervals)
     if reference is not None:
-        figures |= _describe_flips(logits, reference.logits, rows, resampling, intervals)
+        figures |= _describe_flips(logits, reference.logits, rows, scoring, resampling, intervals)
     if reference is not None and not own:
         figures["against_reference"] = {
             **quality.against(reference.quality),
-            **_test(logits, reference, rows, resampling),
+            **_test(logits, reference, rows, scoring, resampling),
         }
     fewer = {"fewer_resamples": quality.fewer} if quality.fewer else {}
     return figures | {"intervals": intervals, **fewer}
 
 
 def describe_slices(
-    logits: np.ndarray, rows: Rows, expected: np.ndarray | None, kinds: Mapping[str, Slices], resampling: Resampling
+    logits: np.ndarray,
+    rows: Rows,
+    scoring: Scoring,
+    expected: np.ndarray | None,
+    kinds: Mapping[str, Slices],
+    resampling: Resampling,
 ) -> dict[str, Any]:
-    """For each kind of slices the accuracy in each of them, against the reference where there is one, worst first."""
-    reference = None if expected is None or expected is logits else expected.argmax(axis=1)
-    predicted = logits.argmax(axis=1)
+    """For each kind of slices the share of rows that are wholly right in each of them, against the reference where
+    there is one, worst first; empty for a regression, where none is right or wrong."""
+    if scoring.right(rows.labels, logits) is None:
+        return {kind: [] for kind in kinds}
+    decide = scoring.decoder.decide
+    reference = None if expected is None or expected is logits else decide(expected)
+    predicted = decide(logits)
     return {kind: by_slice(slices, rows.labels, predicted, reference, resampling) for kind, slices in kinds.items()}
 
 
@@ -81,23 +97,32 @@ def _describe_calibration(
 
 
 def _describe_flips(
-    logits: np.ndarray, expected: np.ndarray, rows: Rows, resampling: Resampling, intervals: dict[str, Any]
+    logits: np.ndarray,
+    expected: np.ndarray,
+    rows: Rows,
+    scoring: Scoring,
+    resampling: Resampling,
+    intervals: dict[str, Any],
 ) -> dict[str, Any]:
-    before, after = expected.argmax(axis=1), logits.argmax(axis=1)
-    flipped = before != after
+    flipped = scoring.decoder.changed(expected, logits)
+    right_before = scoring.right(rows.labels, expected)
     intervals["flip_rate"] = interval(resampling.means(flipped))
     return {
         "flips": int(flipped.sum()),
-        "negative_flips": int((flipped & (before == rows.labels)).sum()),
+        "negative_flips": None if right_before is None else int((flipped & right_before).sum()),
         "flip_rate": float(flipped.mean()),
         "max_logit_difference": float(np.abs(logits - expected).max()),
     }
 
 
-def _test(logits: np.ndarray, reference: Reference, rows: Rows, resampling: Resampling) -> dict[str, Any]:
+def _test(
+    logits: np.ndarray, reference: Reference, rows: Rows, scoring: Scoring, resampling: Resampling
+) -> dict[str, Any]:
     """McNemar's test; the paired interval of the accuracy is among the metrics' already."""
-    right_before = reference.logits.argmax(axis=1) == rows.labels
-    compared = compare_accuracy(right_before, logits.argmax(axis=1) == rows.labels, resampling)
+    right_before, right = (scoring.right(rows.labels, each) for each in (reference.logits, logits))
+    if right_before is None or right is None:
+        return {}
+    compared = compare_accuracy(right_before, right, resampling)
     return {
         "mcnemar": asdict(compared.test),
         "verdict": compared.verdict,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ftx import Artifact, Context
+from ftx import Artifact, Context, FtxError
 from ftx.scoreboard import model_name
 from ftx_plugins.evaluate.bootstrap import CONFIDENCE, RESAMPLES, Resampling
 from ftx_plugins.evaluate.candidates import Candidate, candidates_of
@@ -25,9 +25,11 @@ from ftx_plugins.evaluate.flips import find_flips, write_flips
 from ftx_plugins.evaluate.hooks import EvaluateConfig
 from ftx_plugins.evaluate.invariance import Invariance, measure_invariance
 from ftx_plugins.evaluate.rows import Rows, read_rows
-from ftx_plugins.evaluate.slices import class_slices, length_slices
+from ftx_plugins.evaluate.slices import length_slices
 from ftx_plugins.evaluate.timing import Timing, time_candidates
 from ftx_plugins.labels import label_places
+from ftx_plugins.tasks.scoring import Scoring, scoring_of
+from ftx_serving.decoding import MultiLabel
 
 CHUNK = 256
 """Rows between two reports of progress."""
@@ -59,28 +61,49 @@ def _evaluate(split: str, config: EvaluateConfig, inputs: Mapping[str, Artifact]
     rows = read_rows(split, inputs["data"], config.max_rows, context.seed)
     reference = inputs.get("reference")
     is_reference = reference is not None and reference.digest == inputs["model"].digest
-    candidates = candidates_of(inputs["model"], context)
+    data = inputs["data"]
+    tolerance = data.meta.get("tolerance")
+    candidates = candidates_of(inputs["model"], context, tolerance)
     beside = reference if split == "test" and not is_reference else None
     if beside is not None:
-        candidates = [*candidates_of(beside, context), *candidates]
+        candidates = [*candidates_of(beside, context, tolerance), *candidates]
+    _check_task(candidates, context.model.task)
     subjects = _measure(candidates, rows, config, context)
     just_computed = is_reference or beside is not None
     expected = subjects[0].logits if just_computed else _reference_logits(rows, config, inputs, context)
-    models = _describe(subjects, expected, rows, context)
+    scorings = [_scoring(subject.candidate, rows, tolerance) for subject in subjects]
+    models = _describe(subjects, scorings, expected, rows, context)
     if beside is not None:
         models[0]["step"] = "reference"
     document = {
+        "task": context.model.task,
         "split": split,
         "rows": len(rows.texts),
         "labels": list(rows.names),
         "is_reference": is_reference,
+        **({} if tolerance is None else {"tolerance": tolerance}),
         "bootstrap": {"confidence": CONFIDENCE, "resamples": RESAMPLES},
         "models": models,
     }
     # A checkpoint beside the reference is in torch too: the two must not share a name.
     names = [model_name(model) for model in models]
-    _write(context.out, document, dict(zip(names, subjects, strict=True)), expected, rows)
+    _write(context.out, document, dict(zip(names, subjects, strict=True)), scorings, expected, rows)
     return document
+
+
+def _check_task(candidates: Sequence[Candidate], task: str) -> None:
+    if others := [candidate for candidate in candidates if candidate.task != task]:
+        raise FtxError(
+            f"the model is for {others[0].task}, and model.task is {task}",
+            f"evaluate it as what it is: --set model.task={others[0].task}",
+        )
+
+
+def _scoring(candidate: Candidate, rows: Rows, tolerance: float | None) -> Scoring:
+    """How the candidate is scored: thresholds belong to its own labels, and scores are in the data set's order."""
+    thresholds = dict(zip(candidate.labels, candidate.thresholds, strict=False))
+    in_order = [thresholds[name] for name in rows.names] if thresholds else []
+    return scoring_of(candidate.task, rows.names, thresholds=in_order, tolerance=tolerance)
 
 
 def _measure(candidates: Sequence[Candidate], rows: Rows, config: EvaluateConfig, context: Context) -> list[Subject]:
@@ -151,20 +174,32 @@ def _reference_logits(
 
 
 def _describe(
-    subjects: Sequence[Subject], expected: np.ndarray | None, rows: Rows, context: Context
+    subjects: Sequence[Subject],
+    scorings: Sequence[Scoring],
+    expected: np.ndarray | None,
+    rows: Rows,
+    context: Context,
 ) -> list[dict[str, Any]]:
     """The entries of `models`: every figure of each candidate."""
     resampling = Resampling(len(rows.texts), context.seed)
-    reference = None if expected is None else Reference.of(expected, rows, resampling, context)
-    classes = class_slices(rows)
+    # The reference is what they all descend from, its thresholds included.
+    reference = None if expected is None else Reference.of(expected, rows, scorings[0], resampling, context)
+    classes = scorings[0].classes(rows.labels)
     # Slices are the same for all variants: by the tokens that the first of them sees.
     lengths = length_slices(subjects[0].candidate.model.lengths(rows.texts, rows.pairs))
     return [
-        describe(subject.candidate, subject.logits, rows, reference, resampling, context)
-        | describe_slices(subject.logits, rows, expected, {"classes": classes, "lengths": lengths}, resampling)
+        describe(subject.candidate, subject.logits, rows, scoring, reference, resampling, context)
+        | describe_slices(subject.logits, rows, scoring, expected, {"classes": classes, "lengths": lengths}, resampling)
+        | _describe_decoding(scoring)
         | _describe_use(subject)
-        for subject in subjects
+        for subject, scoring in zip(subjects, scorings, strict=True)
     ]
+
+
+def _describe_decoding(scoring: Scoring) -> dict[str, Any]:
+    """What else turns logits into labels."""
+    decoder = scoring.decoder
+    return {"thresholds": list(decoder.thresholds)} if isinstance(decoder, MultiLabel) and decoder.thresholds else {}
 
 
 def _describe_use(subject: Subject) -> dict[str, Any]:
@@ -183,14 +218,19 @@ def _describe_use(subject: Subject) -> dict[str, Any]:
 
 
 def _write(
-    out: Path, document: Mapping[str, Any], subjects: Mapping[str, Subject], expected: np.ndarray | None, rows: Rows
+    out: Path,
+    document: Mapping[str, Any],
+    subjects: Mapping[str, Subject],
+    scorings: Sequence[Scoring],
+    expected: np.ndarray | None,
+    rows: Rows,
 ) -> None:
     (out / "evaluation.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
     flips = [
         flip
-        for subject in subjects.values()
+        for subject, scoring in zip(subjects.values(), scorings, strict=True)
         if expected is not None
-        for flip in find_flips(subject.candidate.variant, subject.logits, expected, rows)
+        for flip in find_flips(subject.candidate.variant, subject.logits, expected, rows, scoring)
     ]
     write_flips(out, flips, pairs=rows.pairs is not None)
     logits: dict[str, Any] = {name: subject.logits for name, subject in subjects.items()}

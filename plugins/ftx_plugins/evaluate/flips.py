@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ftx_plugins.evaluate.rows import Rows
-from ftx_serving.predictor import softmax
+from ftx_plugins.tasks.scoring import Scoring
 
 FLIPS = "flips.csv"
 NEGATIVE_FLIPS = "negative_flips.csv"
@@ -18,7 +18,8 @@ NEGATIVE_FLIPS = "negative_flips.csv"
 
 @dataclass(frozen=True)
 class Flip:
-    """A row whose label changed. A margin is the probability of the best label less that of the next, from 0 to 1."""
+    """A row whose prediction changed. A margin is the probability of the best label less that of the next, from 0 to 1;
+    multi-label: the least distance of a label's probability from its threshold; regression: 0."""
 
     variant: str
     """Empty for a checkpoint."""
@@ -34,26 +35,27 @@ class Flip:
     text_pair: str = ""
 
 
-def find_flips(variant: str | None, logits: np.ndarray, expected: np.ndarray, rows: Rows) -> list[Flip]:
-    """The rows on which `logits` and the reference's (`expected`), both of shape (rows, classes), choose otherwise.
-
-    Probabilities are those of temperature 1, so that both sides are measured alike.
-    """
-    before, after = expected.argmax(axis=1), logits.argmax(axis=1)
-    margins_before, margins_after = _margins(expected), _margins(logits)
+def find_flips(
+    variant: str | None, logits: np.ndarray, expected: np.ndarray, rows: Rows, scoring: Scoring
+) -> list[Flip]:
+    """The rows on which `logits` and the reference's (`expected`), both of shape (rows, classes), say something
+    else."""
+    before, after = scoring.said(expected), scoring.said(logits)
+    wanted = scoring.wanted(rows.labels)
+    margins_before, margins_after = scoring.margins(expected), scoring.margins(logits)
     return [
         Flip(
             variant=variant or "",
             row=int(rows.row[place]),
             text=rows.texts[place],
-            label=rows.names[int(rows.labels[place])],
-            before=rows.names[int(before[place])],
-            after=rows.names[int(after[place])],
-            margin_before=round(float(margins_before[place]), 4),
-            margin_after=round(float(margins_after[place]), 4),
+            label=wanted[place],
+            before=before[place],
+            after=after[place],
+            margin_before=_rounded(margins_before[place]),
+            margin_after=_rounded(margins_after[place]),
             text_pair=rows.pairs[place] if rows.pairs is not None else "",
         )
-        for place in np.flatnonzero(before != after).tolist()
+        for place in np.flatnonzero(scoring.decoder.changed(expected, logits)).tolist()
     ]
 
 
@@ -72,6 +74,5 @@ def _write(path: Path, flips: Sequence[Flip], columns: Sequence[str]) -> None:
         table.writerows([getattr(flip, column) for column in columns] for flip in flips)
 
 
-def _margins(logits: np.ndarray) -> np.ndarray:
-    best = np.sort(softmax(logits), axis=1)
-    return np.asarray(best[:, -1] - best[:, -2]) if best.shape[1] > 1 else np.ones(len(best))
+def _rounded(margin: float) -> float:
+    return 0.0 if np.isnan(margin) else round(float(margin), 4)

@@ -43,5 +43,5 @@ def ftx_steps() -> Iterable[Step]:
             requires=("torch", "transformers", "datasets", "sklearn", "scipy"),
             default=name == "validation",
             measures=True,
-            version=2,
+            version=3,
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftx_plugins.evaluate.candidates import Candidate, Model, Side, Texts
+from ftx_serving.decoding import Decoder
 
 RANDOM_BATCHES = 3
 """How many times the texts are dealt into batches at random."""
@@ -63,12 +64,13 @@ def measure_invariance(
     dealt = [_in_batches(model, texts, pairs, order, batch_size) for order in orders]
     again = _in_batches(model, texts, pairs, orders[0], batch_size)
     served = [*dealt, padded[model.padding_side]]
-    changed = np.any([logits.argmax(axis=1) != alone.argmax(axis=1) for logits in served], axis=0)
+    decoder = candidate.decoder
+    changed = np.any([decoder.changed(alone, logits) for logits in served], axis=0)
     return Invariance(
         rows=len(texts),
-        padded_right=_deviation(padded["right"], alone),
-        padded_left=_deviation(padded["left"], alone),
-        random_batches=tuple(_deviation(logits, alone) for logits in dealt),
+        padded_right=_deviation(padded["right"], alone, decoder),
+        padded_left=_deviation(padded["left"], alone, decoder),
+        random_batches=tuple(_deviation(logits, alone, decoder) for logits in dealt),
         repeated_spread=_spread(dealt[0], again),
         dependent=int(changed.sum()),
     )
@@ -100,8 +102,8 @@ def _chosen(pairs: Texts | None, rows: Sequence[int]) -> Texts | None:
     return None if pairs is None else [pairs[row] for row in rows]
 
 
-def _deviation(logits: np.ndarray, alone: np.ndarray) -> Deviation:
-    return Deviation(int((logits.argmax(axis=1) != alone.argmax(axis=1)).sum()), _spread(logits, alone))
+def _deviation(logits: np.ndarray, alone: np.ndarray, decoder: Decoder) -> Deviation:
+    return Deviation(int(decoder.changed(alone, logits).sum()), _spread(logits, alone))
 
 
 def _spread(logits: np.ndarray, others: np.ndarray) -> float:

@@ -13,7 +13,8 @@ from ftx import Context, Metric
 from ftx.step import load_by_name
 from ftx_plugins.evaluate.bootstrap import Resampling, interval, map_leaves
 from ftx_plugins.evaluate.rows import Rows
-from ftx_plugins.metrics.counts import ClassCounts, count_features
+from ftx_plugins.metrics.counts import ClassCounts
+from ftx_plugins.tasks.scoring import Scoring
 
 FEWER_RESAMPLES = 200
 """For a metric that has to be called on each resample."""
@@ -43,10 +44,12 @@ class Quality:
         }
 
 
-def measure(rows: Rows, logits: np.ndarray, resampling: Resampling, context: Context) -> Quality:
+def measure(rows: Rows, scoring: Scoring, logits: np.ndarray, resampling: Resampling, context: Context) -> Quality:
     """Every metric of the task on `logits`, of shape (rows, classes) in the data set's order of labels."""
-    counts = ClassCounts.of(resampling.sums(count_features(rows.labels, logits.argmax(axis=1), len(rows.names))))
+    features = scoring.features(rows.labels, logits)
+    counts = None if features is None else ClassCounts.of(resampling.sums(features))
     quality = Quality()
+    logits = scoring.readable(logits)
     for name, metric in context.plugins.metrics(context.model.task).items():
         try:
             compute = load_by_name(metric.compute)
@@ -60,7 +63,7 @@ def measure(rows: Rows, logits: np.ndarray, resampling: Resampling, context: Con
             context.warn(f"no {name}: the metric of the plugin {origin} failed: {type(error).__name__}: {error}")
             continue
         seconds = time.perf_counter() - started
-        if metric.from_counts is not None:
+        if metric.from_counts is not None and counts is not None:
             quality.resampled[name] = load_by_name(metric.from_counts)(counts, rows.names)
             continue
         called = None

@@ -21,6 +21,7 @@ class Rows:
     texts: Sequence[str]
     pairs: Sequence[str] | None
     labels: np.ndarray
+    """As `SplitRows.labels`."""
     row: np.ndarray
     """Each row's place in its source."""
 

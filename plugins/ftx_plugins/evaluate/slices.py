@@ -8,15 +8,9 @@ from typing import Any
 import numpy as np
 
 from ftx_plugins.evaluate.bootstrap import Resampling, interval
-from ftx_plugins.evaluate.rows import Rows
 
 Slices = Mapping[str, np.ndarray]
 """Name -> which rows belong to it, bool of shape (rows,)."""
-
-
-def class_slices(rows: Rows) -> Slices:
-    """The rows of each label; their accuracy is the recall of the class."""
-    return {name: rows.labels == place for place, name in enumerate(rows.names)}
 
 
 def length_slices(lengths: np.ndarray) -> Slices:
@@ -35,12 +29,12 @@ def by_slice(
 ) -> list[dict[str, Any]]:
     """Of each slice that has rows: `slice`, `rows`, `accuracy` and its `interval`; the worst first.
 
-    Against the reference's predictions also `change` of the accuracy, its paired `change_interval`, and `flips`; the
-    worst is then the largest loss.
+    Of several labels a row all have to be right. Against the reference's predictions also `change` of the accuracy, its
+    paired `change_interval`, and `flips`; the worst is then the largest loss.
     """
     members = {name: rows for name, rows in slices.items() if rows.any()}
-    right = predicted == labels
-    gained = np.zeros(len(labels)) if reference is None else right.astype(np.float64) - (reference == labels)
+    right = _same(predicted, labels)
+    gained = np.zeros(len(labels)) if reference is None else right.astype(np.float64) - _same(reference, labels)
     inside = np.stack(list(members.values()), axis=1)
     sums = resampling.sums(np.concatenate([inside, inside * right[:, None], inside * gained[:, None]], axis=1))
     found = []
@@ -55,10 +49,16 @@ def by_slice(
             entry |= {
                 "change": float(gained[rows].mean()),
                 "change_interval": interval(_share(change, size)),
-                "flips": int((rows & (predicted != reference)).sum()),
+                "flips": int((rows & ~_same(predicted, reference)).sum()),
             }
         found.append(entry)
     return sorted(found, key=lambda entry: entry["accuracy" if reference is None else "change"])
+
+
+def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Row by row, bool of shape (rows,)."""
+    same = np.asarray(first == second, dtype=bool)
+    return same if same.ndim == 1 else np.asarray(same.all(axis=1))
 
 
 def _share(part: np.ndarray, size: np.ndarray) -> np.ndarray:

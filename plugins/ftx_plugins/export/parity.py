@@ -14,6 +14,7 @@ import numpy as np
 
 from ftx.errors import ExitCode, FtxError
 from ftx_plugins.export.rows import Row, texts_of
+from ftx_serving.decoding import Decoder, Number
 from ftx_serving.encoder import Feed, TextEncoder
 from ftx_serving.runtimes import Session
 
@@ -94,18 +95,18 @@ def run_cases(session: Session, cases: Sequence[Case]) -> Outputs:
     return {case.name: np.concatenate([session(**feed) for feed in case.feeds]) for case in cases}
 
 
-def against_alone(session: Session, cases: Sequence[Case], outputs: Outputs) -> dict[str, float]:
+def against_alone(session: Session, cases: Sequence[Case], outputs: Outputs, decoder: Decoder) -> dict[str, float]:
     """What sharing a batch does to the real texts, whose logits in batches are among `outputs`.
 
     `batch_spread` is the largest difference of any logit from the one that the text has alone, `batch_flips` the share
-    of texts whose label is another.
+    of texts whose prediction is another.
     """
     feeds = next(case.feeds for case in cases if case.name == REAL_TEXTS)
     alone = np.concatenate([session(**_unpadded(feed, row)) for feed in feeds for row in range(len(feed["input_ids"]))])
     together = outputs[REAL_TEXTS]
     return {
         "batch_spread": _rounded(float(np.abs(together - alone).max())),
-        "batch_flips": _rounded(float((together.argmax(axis=1) != alone.argmax(axis=1)).mean())),
+        "batch_flips": _rounded(float(decoder.changed(alone, together).mean())),
     }
 
 
@@ -119,6 +120,13 @@ def spread_of(outputs: Outputs) -> float:
     """The standard deviation of the logits over real texts, about the mean of each class."""
     logits = outputs[REAL_TEXTS].astype(np.float64)
     return max(LEAST_SPREAD, float(np.sqrt(logits.var(axis=0).mean())))
+
+
+def fp32_tolerance(decoder: Decoder) -> Tolerance:
+    """What an fp32 variant may differ from torch. Numbers in units of a target are as exact as its size allows: their
+    tolerance tells it."""
+    scale = max(1.0, decoder.tolerance) if isinstance(decoder, Number) else 1.0
+    return Tolerance(FP32_TOLERANCE * scale)
 
 
 def quantized_tolerance(fp32: Outputs, precision: str = "int8", jump: float = 0.0) -> Tolerance:

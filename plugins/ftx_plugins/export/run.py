@@ -53,7 +53,7 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
     recipe = load_recipe(model)
     _say_what_is_not_reached(recipe, formats, context)
     rows = read_rows(data)
-    contract = contract_of(loaded, task=model.meta.get("task", context.model.task), pair=rows[0].pair is not None)
+    contract = contract_of(loaded, pair=rows[0].pair is not None, tolerance=data.meta.get("tolerance"))
     encoder = TextEncoder(backend_tokenizer(loaded), contract)
     lengths = [len(encoding) for encoding in encoder.encode(*texts_of(rows))]
     tried = spread_by_length(rows, lengths, config.parity_texts)

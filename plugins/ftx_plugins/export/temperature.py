@@ -11,6 +11,7 @@ import numpy as np
 
 from ftx.artifacts import Artifact
 from ftx.step import Context
+from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits
 from ftx_plugins.data.splits import load_rows, split_path
 
@@ -25,9 +26,10 @@ _GOLDEN = (np.sqrt(5) - 1) / 2
 def temperature_of(loaded: LoadedCheckpoint, data: Artifact, rows: int, context: Context) -> float:
     """The temperature of `loaded`, fitted on up to `rows` rows of the validation split (the model has not seen them).
 
-    1, with a line that says why, where there are too few rows, or where they do not tell.
+    1 for any task but single-label classification. 1, with a line that says why, where there are too few rows, or where
+    they do not tell.
     """
-    if not rows:
+    if not rows or loaded.task != TEXT_CLASSIFICATION:
         return 1.0
     if not split_path(data.path, "validation").is_file():
         context.log("the scores keep temperature 1: there is no validation split to fit it on")

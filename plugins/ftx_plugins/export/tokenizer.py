@@ -25,8 +25,11 @@ ODD_TEXTS = (
 """Texts on which tokenizers go apart: nothing, white space, accents, CJK, joined emoji, one long word, controls."""
 
 
-def contract_of(loaded: LoadedCheckpoint, *, task: str, pair: bool) -> Contract:
-    """What the tokenizer and the model promise; the variants are still to come."""
+def contract_of(loaded: LoadedCheckpoint, *, pair: bool, tolerance: float | None = None) -> Contract:
+    """What the tokenizer and the model promise; the variants are still to come.
+
+    `tolerance` is that of a regression's data set.
+    """
     tokenizer = loaded.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise FtxError(
@@ -38,7 +41,9 @@ def contract_of(loaded: LoadedCheckpoint, *, task: str, pair: bool) -> Contract:
         max_length=loaded.max_length,
         inputs=tuple(name for name in INPUT_ORDER if name in tokenizer.model_input_names),
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
-        task=task,
+        task=loaded.task,
+        thresholds=loaded.thresholds,
+        tolerance=tolerance,
         pair=pair,
         pad_token_type_id=tokenizer.pad_token_type_id,
         padding_side=tokenizer.padding_side,

@@ -17,13 +17,12 @@ from ftx_plugins.export.config import ExportConfig, OnnxConfig
 from ftx_plugins.export.onnx_half import cast_onnx
 from ftx_plugins.export.onnx_quantizer import quantize_onnx
 from ftx_plugins.export.onnx_static import quantize_onnx_static
-from ftx_plugins.export.parity import HOLES, Outputs, Tolerance
+from ftx_plugins.export.parity import HOLES, Outputs
 from ftx_plugins.export.workshop import Blueprint, Workshop
 from ftx_plugins.quantize.recipe import Recipe, lower_in_torch
 from ftx_plugins.quantize.torch_session import TorchSession
 from ftx_serving.contract import Variant
 
-FP32 = Tolerance(parity.FP32_TOLERANCE)
 Fusing = Literal["cpu", "cuda"]
 
 
@@ -49,7 +48,7 @@ def add_openvino(workshop: Workshop, source: Source) -> None:
         openvino_exporter.export_openvino(model, inputs, file, max_length=source.loaded.max_length)
 
     variant, fp32 = workshop.build(
-        _blueprint("openvino", "fp32", write, temperature=source.temperature), source.reference, "torch", FP32
+        _blueprint("openvino", "fp32", write, temperature=source.temperature), source.reference, "torch", workshop.fp32
     )
     if source.recipe is not None and "openvino" in source.recipe.reaches:
         add_lowered(workshop, source.recipe, variant, fp32)
@@ -63,7 +62,7 @@ def add_onnx(workshop: Workshop, source: Source) -> None:
     blueprint = _blueprint(
         "onnx", "fp32", partial(write, fuse), devices=("cpu", "cuda"), temperature=source.temperature
     )
-    variant, fp32 = workshop.build(blueprint, source.reference, "torch", FP32)
+    variant, fp32 = workshop.build(blueprint, source.reference, "torch", workshop.fp32)
     recipe = source.recipe
     if config.target == "cuda":
         _add_for_cuda(workshop, partial(write, "cuda"), variant, fp32)
@@ -120,7 +119,7 @@ def add_torchscript(workshop: Workshop, source: Source) -> None:
         lambda file: torchscript.save_torchscript(model, inputs, file),
         temperature=source.temperature,
     )
-    variant, fp32 = workshop.build(blueprint, source.reference, "torch", FP32)
+    variant, fp32 = workshop.build(blueprint, source.reference, "torch", workshop.fp32)
     if source.recipe is None or "torchscript" not in source.recipe.reaches:
         return
     quantized = lower_in_torch(model, source.recipe)

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from ftx_plugins.export import parity
 from ftx_plugins.export.draft import Draft
 from ftx_plugins.export.parity import Case, Outputs, Tolerance
 from ftx_serving.contract import Variant
+from ftx_serving.decoding import Decoder
 from ftx_serving.runtimes import Session
 
 
@@ -55,6 +57,16 @@ class Workshop:
     """What quantizing may move a logit by in single rows: see `ftx_plugins.ensemble.vote_jump`."""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @cached_property
+    def decoder(self) -> Decoder:
+        """Reads the variants' logits."""
+        return self.draft.encoder.contract.decoder()
+
+    @property
+    def fp32(self) -> Tolerance:
+        """What an fp32 variant may differ from torch."""
+        return parity.fp32_tolerance(self.decoder)
+
     def build(
         self,
         blueprint: Blueprint,
@@ -78,10 +90,10 @@ class Workshop:
         outputs = parity.run_cases(session, self.cases)
         measured = parity.check(blueprint.name, outputs, expected, against, tolerance)
         if exactly is not None:
-            same = Tolerance(parity.FP32_TOLERANCE)
+            same = self.fp32
             traced = parity.check(blueprint.name, outputs, exactly, "the torch module that was traced", same)
             measured["max_difference_from_traced"] = traced["max_difference"]
-        measured |= parity.against_alone(session, self.cases, outputs)
+        measured |= parity.against_alone(session, self.cases, outputs, self.decoder)
         variant = self._without_files(blueprint, tolerance, measured)
         variant = self.draft.add(variant, sorted(folder.iterdir()), session)
         self._report(variant, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""What metrics of single-label classification need of a sample, and of its bootstrap resamples."""
+"""What metrics of classification need of a sample, and of its bootstrap resamples."""
 
 from __future__ import annotations
 
@@ -32,6 +32,12 @@ class ClassCounts:
 def count_features(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """What each row adds to the counts of `ClassCounts`, float32 of shape (rows, 3 · classes)."""
     actual, chosen = one_hot(labels, classes), one_hot(predicted, classes)
+    return np.concatenate([actual * chosen, chosen, actual], axis=1)
+
+
+def hot_features(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The same where a row has any number of labels: both arguments are 1 or 0, of shape (rows, classes)."""
+    actual, chosen = labels.astype(np.float32), predicted.astype(np.float32)
     return np.concatenate([actual * chosen, chosen, actual], axis=1)
 
 

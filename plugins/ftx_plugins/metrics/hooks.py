@@ -5,36 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Metric, hookimpl
+from ftx.tasks import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
 
 
 @hookimpl
 def ftx_metrics() -> Iterable[Metric]:
-    module = "ftx_plugins.metrics.classification"
+    single = "ftx_plugins.metrics.classification"
     yield Metric(
         name="accuracy",
         summary="share of rows labelled right",
-        compute=f"{module}:accuracy",
-        from_counts=f"{module}:accuracy_from_counts",
+        compute=f"{single}:accuracy",
+        from_counts=f"{single}:accuracy_from_counts",
         requires=("sklearn",),
     )
+    counted = {
+        "f1_macro": "F1, averaged over the classes with equal weight",
+        "f1_micro": "F1 of all rows pooled; equals the accuracy where each row has one label",
+        "per_class": "precision, recall, F1 and rows of each class",
+    }
+    for name, summary in counted.items():
+        yield Metric(
+            name=name,
+            summary=summary,
+            compute=f"ftx_plugins.metrics.any_classification:{name}",
+            from_counts=f"{single}:{name}_from_counts",
+            tasks=(TEXT_CLASSIFICATION, MULTI_LABEL),
+            requires=("sklearn",),
+        )
     yield Metric(
-        name="f1_macro",
-        summary="F1, averaged over the classes with equal weight",
-        compute=f"{module}:f1_macro",
-        from_counts=f"{module}:f1_macro_from_counts",
-        requires=("sklearn",),
+        name="subset_accuracy",
+        summary="share of rows whose labels are all predicted, and no other",
+        compute="ftx_plugins.metrics.multi_label:subset_accuracy",
+        tasks=(MULTI_LABEL,),
     )
-    yield Metric(
-        name="f1_micro",
-        summary="F1 of all rows pooled; equals the accuracy where each row has one label",
-        compute=f"{module}:f1_micro",
-        from_counts=f"{module}:accuracy_from_counts",
-        requires=("sklearn",),
-    )
-    yield Metric(
-        name="per_class",
-        summary="precision, recall, F1 and rows of each class",
-        compute=f"{module}:per_class",
-        from_counts=f"{module}:per_class_from_counts",
-        requires=("sklearn",),
-    )
+    of_numbers = {
+        "rmse": "root of the mean squared error, in units of the target",
+        "mae": "mean absolute error, in units of the target",
+        "pearson": "Pearson's correlation of predictions and targets",
+        "spearman": "Spearman's correlation, that of the ranks",
+    }
+    for name, summary in of_numbers.items():
+        yield Metric(
+            name=name,
+            summary=summary,
+            compute=f"ftx_plugins.metrics.regression:{name}",
+            tasks=(REGRESSION,),
+            requires=("scipy",),
+            higher_is_better=name in ("pearson", "spearman"),
+        )

@@ -11,8 +11,9 @@ import torch
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, batches_of_like_length
 from ftx_plugins.data.splits import load_rows
-from ftx_plugins.distillation import OTHER_LABELS
 from ftx_plugins.labels import label_places
+from ftx_plugins.tasks.encoding import OTHER_LABELS, in_order_of_head
+from ftx_plugins.tasks.scoring import Scoring, scoring_of
 
 BATCH = 32
 """Rows in a batch; what is computed does not depend on it."""
@@ -25,7 +26,8 @@ class Calibration:
     batches: tuple[dict[str, torch.Tensor], ...]
     rows: tuple[np.ndarray, ...]
     labels: np.ndarray
-    """int64, shape (rows,), in the order of the model's head."""
+    """As `SplitRows` has them, in the order of the model's head."""
+    scoring: Scoring
     mean_length: float
     """Tokens of a row."""
 
@@ -45,7 +47,9 @@ def read_calibration(data: Artifact, loaded: LoadedCheckpoint, count: int, conte
     rows = tuple(batches_of_like_length(lengths, BATCH))
     batches = tuple(_pad(loaded.tokenizer, encoded, chosen) for chosen in rows)
     order = label_places(data.meta["labels"], loaded.labels, OTHER_LABELS)
-    return Calibration(batches, rows, order[split.labels], float(np.mean(lengths)))
+    labels = in_order_of_head(split.labels, loaded.task, order, len(loaded.labels))
+    scoring = scoring_of(loaded.task, loaded.labels, thresholds=loaded.thresholds, tolerance=data.meta.get("tolerance"))
+    return Calibration(batches, rows, labels, scoring, float(np.mean(lengths)))
 
 
 def logits_of(model: Any, calibration: Calibration) -> torch.Tensor:
@@ -62,9 +66,8 @@ def logits_of(model: Any, calibration: Calibration) -> torch.Tensor:
 
 
 def accuracy_on(model: Any, calibration: Calibration) -> float:
-    """Share of the calibration rows that the model labels as the data does."""
-    predicted = logits_of(model, calibration).argmax(dim=1).numpy()
-    return float((predicted == calibration.labels).mean())
+    """The accuracy on the calibration rows, or the figure that takes its place in the model's task."""
+    return calibration.scoring.share_right(calibration.labels, logits_of(model, calibration).numpy())
 
 
 def _pad(tokenizer: Any, encoded: Any, rows: np.ndarray) -> dict[str, torch.Tensor]:

@@ -1,6 +1,6 @@
 """What the calibration rows say about each sublayer: second moments of its activations and of its gradients.
 
-The labels are drawn from the model's own softmax, as the Fisher information wants, and not taken from the data.
+The labels are drawn from the model's own predictions, as the Fisher information wants, and not taken from the data.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from ftx_plugins.prune.anatomy import Anatomy, Sublayer
 from ftx_plugins.prune.calibration import Calibration
+from ftx_plugins.tasks.learning import draw_labels, total_loss
 
 
 @dataclass
@@ -59,8 +59,8 @@ def collect_statistics(
         for batch in calibration.batches:
             inputs = {name: values.to(device) for name, values in batch.items()}
             logits = model(**inputs).logits.float()
-            drawn = torch.multinomial(logits.detach().softmax(dim=1).cpu(), 1, generator=generator)[:, 0]
-            loss = cross_entropy(logits, drawn.to(device), reduction="sum")
+            drawn = draw_labels(calibration.scoring.task, logits.detach().cpu(), generator)
+            loss = total_loss(calibration.scoring.task, logits, drawn.to(device))
             gradients = torch.autograd.grad(loss, [tap.output for tap in taps])
             seen = inputs["attention_mask"].bool()
             for statistics, tap, gradient in zip(sums, taps, gradients, strict=True):

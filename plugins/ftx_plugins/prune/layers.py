@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch.nn.functional import kl_div
 
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.prune.calibration import logits_of
@@ -52,7 +51,7 @@ def _shorten(job: Job, config: LayersConfig) -> float:
         kept = _most_missed(job, config.keep or len(job.layers) // 2, wanted)
     keep_layers(job.anatomy, kept)
     job.layers = kept
-    return _divergence(logits_of(job.loaded.model, job.calibration), wanted)
+    return _divergence(job, wanted)
 
 
 def _most_missed(job: Job, keep: int, wanted: torch.Tensor) -> list[int]:
@@ -66,7 +65,7 @@ def _most_missed(job: Job, keep: int, wanted: torch.Tensor) -> list[int]:
         changes = {}
         for place in kept[fixed:]:
             _set(layers, [whole[other] for other in kept if other != place])
-            changes[place] = _divergence(logits_of(job.loaded.model, job.calibration), wanted)
+            changes[place] = _divergence(job, wanted)
         kept.remove(min(changes, key=lambda place: changes[place]))
         job.context.progress(drops - len(kept) + keep, drops, "layers dropped")
     _set(layers, whole)
@@ -78,6 +77,7 @@ def _set(layers: torch.nn.ModuleList, modules: Sequence[torch.nn.Module]) -> Non
     layers.extend(modules)
 
 
-def _divergence(logits: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Mean over rows of the Kullback-Leibler divergence from the probabilities wanted, in nats."""
-    return float(kl_div(logits.log_softmax(dim=1), wanted.log_softmax(dim=1), log_target=True, reduction="batchmean"))
+def _divergence(job: Job, wanted: torch.Tensor) -> float:
+    """How far the model's predictions are from those of the logits `wanted`, the mean over rows, in nats."""
+    logits = logits_of(job.loaded.model, job.calibration)
+    return job.calibration.scoring.divergence(wanted.numpy(), logits.numpy())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def _save(loaded: LoadedCheckpoint, source: Artifact, after: Tokenizer, context:
     )
     tokenizer._tokenizer = after
     with quiet_transformers():
-        save_checkpoint(LoadedCheckpoint(loaded.model, tokenizer, loaded.labels, loaded.max_length), context.out)
+        save_checkpoint(replace(loaded, tokenizer=tokenizer), context.out)
 
 
 def _check_saved(after: Tokenizer, context: Context) -> None:

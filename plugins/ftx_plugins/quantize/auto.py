@@ -17,7 +17,7 @@ from ftx.step import Context
 from ftx_plugins.quantize.config import AutoConfig
 from ftx_plugins.quantize.deciding import Workbench, choose_recipe, open_workbench, write_down
 from ftx_plugins.quantize.recipe import Recipe
-from ftx_plugins.quantize.samples import divergence
+from ftx_plugins.quantize.samples import Sample
 
 SENSITIVITIES = "sensitivities.json"
 
@@ -95,7 +95,7 @@ def _measure(bench: Workbench, recipe: Recipe, config: AutoConfig, context: Cont
     for place, layer in enumerate(layers):
         if layer not in known:
             alone = replace(recipe, exclude=(*recipe.exclude, *(other for other in layers if other != layer)))
-            known[layer] = divergence(expected, sample.logits(bench.subject.session(alone)))
+            known[layer] = sample.divergence(expected, bench.subject.session(alone))
             _write(file, known)
         context.progress(place + 1, len(layers), "layers", doing="sensitivity", layer=layer)
     return [Sensitivity(layer, known[layer], parameters[layer]) for layer in layers]
@@ -120,10 +120,10 @@ def _search(
         left = tuple(found.layer for found in ranking[:excluded])
         tried_recipe = replace(recipe, exclude=(*recipe.exclude, *left))
         logits = bench.samples.held_out.logits(bench.subject.session(tried_recipe))
-        tried[excluded] = loss = _loss(excluded, expected, logits, bench.samples.held_out.labels)
+        tried[excluded] = loss = _loss(excluded, expected, logits, bench.samples.held_out)
         context.log(
-            f"{excluded} of {len(ranking)} layers in fp32: {loss.flip_rate:.2%} of {len(expected)} labels changed, "
-            f"accuracy {-loss.accuracy_drop:+.2%}"
+            f"{excluded} of {len(ranking)} layers in fp32: {loss.flip_rate:.2%} of {len(expected)} rows changed, "
+            f"{bench.samples.held_out.scoring.share} {-loss.accuracy_drop:+.2%}"
         )
         return loss.within(config)
 
@@ -145,10 +145,11 @@ def _search(
     return best, [tried[count] for count in sorted(tried)]
 
 
-def _loss(excluded: int, expected: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Loss:
-    before, after = expected.argmax(axis=1), logits.argmax(axis=1)
-    drop = float((before == labels).mean() - (after == labels).mean())
-    return Loss(excluded, float((before != after).mean()), drop, divergence(expected, logits))
+def _loss(excluded: int, expected: np.ndarray, logits: np.ndarray, sample: Sample) -> Loss:
+    scoring, labels = sample.scoring, sample.labels
+    drop = scoring.share_right(labels, expected) - scoring.share_right(labels, logits)
+    changed = float(scoring.decoder.changed(expected, logits).mean())
+    return Loss(excluded, changed, drop, scoring.divergence(expected, logits))
 
 
 def _badness(loss: Loss) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from ftx_plugins.quantize import calibration
 from ftx_plugins.quantize.calibration import Calibrator
 from ftx_plugins.quantize.config import StaticConfig
 from ftx_plugins.quantize.recipe import Calibration, Recipe
-from ftx_plugins.quantize.samples import Samples, divergence, read_samples
+from ftx_plugins.quantize.samples import Samples, read_samples
 from ftx_plugins.quantize.subjects import OnnxSubject, Subject, TorchSubject
 from ftx_serving.contract import TOKENIZER_FILE, Contract
 from ftx_serving.encoder import TextEncoder
@@ -57,7 +57,7 @@ def open_workbench(
     refuse_quantized(model)
     data = inputs["data"]
     pair = "text_pair" in load_split(data, "train").column_names
-    opened = _open_bundle(model, config, context) if isinstance(model, Bundle) else _open(model, pair, context)
+    opened = _open_bundle(model, config, context) if isinstance(model, Bundle) else _open(model, data, pair, context)
     subject, encoder = opened
     return Workbench(subject, read_samples(data, encoder, context, config, held_out=held_out))
 
@@ -83,7 +83,7 @@ def choose_recipe(
     def attempt(method: Calibration, smooth: float) -> None:
         inputs = calibrator.inputs(method, smooth, config.percentile)
         recipe = replace(plain, calibration=method, smooth=smooth, inputs=inputs)
-        kl = divergence(expected, bench.samples.choice.logits(bench.subject.session(recipe)))
+        kl = bench.samples.choice.divergence(expected, bench.subject.session(recipe))
         tried.append((kl, recipe))
         context.log(f"{method}, smooth {smooth:g}: KL {kl:.2g} from fp32 on {len(bench.samples.choice)} rows")
 
@@ -133,9 +133,9 @@ def _digest(config: StaticConfig, data: Artifact) -> str:
     return hash_file(Path(config.calibration_data)).sha256 if config.calibration_data else data.digest
 
 
-def _open(model: Artifact, pair: bool, context: Context) -> tuple[Subject, TextEncoder]:
+def _open(model: Artifact, data: Artifact, pair: bool, context: Context) -> tuple[Subject, TextEncoder]:
     loaded = load_checkpoint(model.path, trust_remote_code=context.model.trust_remote_code)
-    contract = contract_of(loaded, task=model.meta.get("task", context.model.task), pair=pair)
+    contract = contract_of(loaded, pair=pair, tolerance=data.meta.get("tolerance"))
     return TorchSubject(loaded.model), TextEncoder(backend_tokenizer(loaded), contract)
 
 

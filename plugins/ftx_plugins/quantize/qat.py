@@ -14,7 +14,6 @@ from ftx_plugins.quantize import calibration
 from ftx_plugins.quantize.config import QatConfig
 from ftx_plugins.quantize.deciding import choose_recipe, open_workbench
 from ftx_plugins.quantize.recipe import simulate
-from ftx_plugins.quantize.samples import divergence
 from ftx_plugins.quantize.torch_session import TorchSession
 from ftx_plugins.quantize.torch_trainable import make_trainable, put_back
 
@@ -36,7 +35,7 @@ def run(config: QatConfig, inputs: Mapping[str, Artifact], context: Context) -> 
 
     def loss() -> float:
         session = TorchSession(simulate(student.model, recipe))
-        return float(f"{divergence(expected, bench.samples.choice.logits(session)):.3g}")
+        return float(f"{bench.samples.choice.divergence(expected, session):.3g}")
 
     before = loss()
     replaced = make_trainable(student.model, recipe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from ftx_plugins.checkpoint import batches_of_like_length
 from ftx_plugins.data.splits import SplitRows, load_rows, load_split
 from ftx_plugins.quantize.calibration_file import read_texts
 from ftx_plugins.quantize.config import StaticConfig
+from ftx_plugins.tasks.encoding import in_order_of_head
+from ftx_plugins.tasks.scoring import Scoring, scoring_of
 from ftx_serving.encoder import Feed, TextEncoder
 from ftx_serving.runtimes import Session
 
@@ -23,17 +25,19 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Sample:
-    """Encoded rows, and for each its label as an index into the model's labels, int64 of shape (rows,)."""
+    """Encoded rows, and their labels as `SplitRows` has them, in the order of the model's."""
 
     encoder: TextEncoder
     encodings: Sequence[Any]
     labels: np.ndarray
+    scoring: Scoring
+    """In the order of the model's labels."""
 
     def __len__(self) -> int:
         return len(self.encodings)
 
     def first(self, count: int) -> Sample:
-        return Sample(self.encoder, self.encodings[:count], self.labels[:count])
+        return replace(self, encodings=self.encodings[:count], labels=self.labels[:count])
 
     def feeds(self) -> list[Feed]:
         """Batches of rows of one length each: nothing is padded."""
@@ -52,6 +56,10 @@ class Sample:
         for rows in batches_of_like_length([len(encoding) for encoding in self.encodings], BATCH):
             found[rows] = session(**self.encoder.feed([self.encodings[row] for row in rows]))
         return found
+
+    def divergence(self, expected: np.ndarray, session: Session) -> float:
+        """How far what the session predicts is from what the logits `expected` do, in nats: 0 if they say the same."""
+        return self.scoring.divergence(expected, self.logits(session))
 
 
 @dataclass(frozen=True)
@@ -82,9 +90,9 @@ def read_samples(
     if count < choice + held_out:
         rest = f" and {count - first} to hold the recipe against" if held_out else ""
         context.warn(f"the validation split has {count} rows: {min(first, count)} to choose by{rest}")
-    everything = [_encode(rows, encoder, data.meta.get("labels", ()), context.seed) for rows in (train, validation)]
+    everything = [_encode(rows, encoder, data, context.seed) for rows in (train, validation)]
     chosen = everything[1].first(first)
-    rest_of_it = Sample(encoder, everything[1].encodings[first:], everything[1].labels[first:])
+    rest_of_it = replace(everything[1], encodings=everything[1].encodings[first:], labels=everything[1].labels[first:])
     return Samples(everything[0], chosen, rest_of_it)
 
 
@@ -106,17 +114,6 @@ def _calibration_rows(data: Artifact, config: StaticConfig, context: Context) ->
     )
 
 
-def divergence(expected: np.ndarray, logits: np.ndarray) -> float:
-    """KL divergence of the probabilities that `logits` give from those of `expected`, the mean over rows, in nats."""
-    before, after = log_softmax(expected), log_softmax(logits)
-    return float((np.exp(before) * (before - after)).sum(axis=1).mean())
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
-
-
 def _read(data: Artifact, split: str, count: int, seed: int) -> SplitRows:
     rows = load_rows(data, split, max_rows=count, seed=seed)
     if not rows.texts:
@@ -128,8 +125,9 @@ def _read(data: Artifact, split: str, count: int, seed: int) -> SplitRows:
     return rows
 
 
-def _encode(rows: SplitRows, encoder: TextEncoder, names: Sequence[str], seed: int) -> Sample:
-    labels = encoder.contract.labels
+def _encode(rows: SplitRows, encoder: TextEncoder, data: Artifact, seed: int) -> Sample:
+    contract, names = encoder.contract, data.meta.get("labels", ())
+    labels = contract.labels
     if unknown := sorted(set(names) - set(labels)):
         raise FtxError(
             f"the model does not know the label {unknown[0]} of the data; it has: {', '.join(labels)}",
@@ -138,4 +136,6 @@ def _encode(rows: SplitRows, encoder: TextEncoder, names: Sequence[str], seed: i
     order = np.random.default_rng(seed).permutation(len(rows.texts))
     pairs = None if rows.pairs is None else [rows.pairs[place] for place in order]
     places = np.array([labels.index(name) for name in names], np.int64)
-    return Sample(encoder, encoder.encode([rows.texts[place] for place in order], pairs), places[rows.labels[order]])
+    scoring = scoring_of(contract.task, labels, thresholds=contract.thresholds, tolerance=contract.tolerance)
+    own = in_order_of_head(rows.labels[order], contract.task, places, len(labels))
+    return Sample(encoder, encoder.encode([rows.texts[place] for place in order], pairs), own, scoring)

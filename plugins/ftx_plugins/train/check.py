@@ -12,12 +12,25 @@ from shutil import which
 
 from ftx import FtxError, ModelSettings, Problem
 from ftx.machine import has_cuda
-from ftx_plugins.train.config import TrainConfig
+from ftx.tasks import MULTI_LABEL, TASKS, TEXT_CLASSIFICATION
+from ftx_plugins.train.config import VOTES, TrainConfig
 from ftx_plugins.train.precision import processor_has_bf16, resolve_precision
+
+OF_TASK = {
+    "loss": TEXT_CLASSIFICATION,
+    "class_weights": TEXT_CLASSIFICATION,
+    "sampler": TEXT_CLASSIFICATION,
+    "label_smoothing": TEXT_CLASSIFICATION,
+    "r_drop": TEXT_CLASSIFICATION,
+    "thresholds": MULTI_LABEL,
+}
+"""Setting -> the only task that it is for."""
 
 
 def check(config: TrainConfig, model: ModelSettings) -> Iterator[Problem]:
-    """What this machine does not have for some of the settings, and settings that make no sense together."""
+    """Settings of another task, what this machine does not have for some of the settings, and settings that make no
+    sense together."""
+    yield from _check_task(config, model.task)
     yield from _check_precision(config)
     yield from _check_lora(config)
     if config.compile:
@@ -32,6 +45,24 @@ def _check_precision(config: TrainConfig) -> Iterator[Problem]:
         resolve_precision(config.mixed_precision, "cpu", processor_has_bf16())
     except FtxError as error:
         yield Problem(error.message, where="train.mixed_precision", hints=error.hints)
+
+
+def _check_task(config: TrainConfig, task: str) -> Iterator[Problem]:
+    """Settings that mean nothing for the task, and a metric that it does not have."""
+    for name, wanted in OF_TASK.items():
+        if wanted != task and getattr(config, name) != type(config).model_fields[name].default:
+            hint = f"leave it out, or set the task: --set model.task={wanted}"
+            yield Problem(f"train.{name} is for {wanted}, and model.task is {task}", f"train.{name}", (hint,))
+    if config.combine in VOTES and task != TEXT_CLASSIFICATION:
+        yield Problem(
+            f"train.combine = {config.combine!r} is for {TEXT_CLASSIFICATION}, and model.task is {task}",
+            "train.combine",
+            ("average the seeds' weights instead: --set train.combine=greedy",),
+        )
+    figures = (*TASKS[task].figures, "loss")
+    if config.metric not in ("auto", *figures):
+        hint = f"take one of {', '.join(figures)}: --set train.metric={TASKS[task].metric}"
+        yield Problem(f"train.metric = {config.metric!r}, which {task} does not have", "train.metric", (hint,))
 
 
 def _check_lora(config: TrainConfig) -> Iterator[Problem]:

@@ -71,8 +71,17 @@ class TrainConfig(StepConfig):
         description="with lora_rank: linear layers that get an adapter, by (the ends of) their names in an encoder "
         "layer, such as query; none: all of them",
     )
-    metric: Literal["f1_macro", "accuracy", "f1_micro", "loss"] = Field(
-        "f1_macro", description="figure on the validation rows by which the best epoch is kept"
+    metric: Literal[
+        "auto", "f1_macro", "accuracy", "f1_micro", "subset_accuracy", "rmse", "mae", "pearson", "spearman", "loss"
+    ] = Field(
+        "auto",
+        description="figure on the validation rows by which the best epoch is kept; auto: the task's own (f1_macro; "
+        "multi-label f1_micro, regression rmse)",
+    )
+    thresholds: Literal["best-f1", "half"] = Field(
+        "best-f1",
+        description="multi-label: from which probability on each label is predicted: that with the best F1 on the "
+        "validation rows, or 0.5",
     )
     early_stopping: int = Field(
         2, ge=0, le=1000, description="epochs without a better `metric` after which training stops; 0: never"

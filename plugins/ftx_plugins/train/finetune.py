@@ -7,7 +7,8 @@ after a kill (tokens, saves with the optimizer's state) is in the work folder.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,19 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from ftx import Artifact, Context, FtxError
+from ftx.tasks import MULTI_LABEL, REGRESSION
 from ftx_plugins.checkpoint import (
+    THRESHOLDS_FIELD,
     LoadedCheckpoint,
-    compute_logits,
     max_length_of,
     quiet_transformers,
     save_checkpoint,
 )
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.ensemble import describe_ensemble, make_ensemble
-from ftx_plugins.metrics.classification import accuracy
+from ftx_plugins.tasks.encoding import encode_labels, scale_of
+from ftx_plugins.tasks.scoring import scoring_of
+from ftx_plugins.tasks.thresholds import choose_thresholds
 from ftx_plugins.train import processes
 from ftx_plugins.train.config import VOTES, Precision, TrainConfig
 from ftx_plugins.train.finish import Finished, finish
@@ -32,6 +36,7 @@ from ftx_plugins.train.folds import cross_validate, has_folds
 from ftx_plugins.train.fresh import fresh_model
 from ftx_plugins.train.frozen import reuse_frozen
 from ftx_plugins.train.job import Job
+from ftx_plugins.train.logits import logits_on
 from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision_choice import choose_precision
 from ftx_plugins.train.report import Figures, history
@@ -66,7 +71,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         if config.seeds:
             context.log(f"seed {seed}")
         if model is None:
-            model, _ = fresh_model(job.source, job.head.labels, config, context)
+            model, _ = fresh_model(job.source, job.head.labels, job.scale, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
         if processes.is_leader():
@@ -75,21 +80,23 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         return {}
     best, soup = _combine(job, finished)
     ensemble = describe_ensemble(best.model.config)
+    if job.scoring.task == MULTI_LABEL and config.thresholds == "best-f1":
+        job, soup = _with_thresholds(job, best, soup)
+    gap = _gap(job, best, soup.figures[job.scoring.share])
+    if job.scoring.task == REGRESSION:
+        job.scale.fold(best.model)
     with quiet_transformers():
         save_checkpoint(best, context.out)
-    best.model.to(context.device)
-    first = soup.seeds[0]
-    training = trainings[first]
-    gap = _gap(
-        best, data, job.rows, soup.figures["accuracy"], min(len(job.validation), GAP_ROWS), config.eval_batch_size
-    )
-    epochs = history(training.log, training.steps_per_epoch)
-    _say_how_it_went(training, epochs, gap, len(job.validation), config, context)
+    training = trainings[soup.seeds[0]]
+    epochs = history(training.log, training.steps_per_epoch, job.scoring.figures[:2])
+    _say_how_it_went(job, training, epochs, gap)
+    thresholds = {"thresholds": list(best.thresholds)} if best.thresholds else {}
     context.describe(
         labels=list(best.labels),
-        task="text-classification",
+        task=context.model.task,
         max_length=job.max_length,
         base=inputs["model"].digest,
+        **thresholds,
         **({"ensemble": ensemble} if ensemble else {}),
     )
     best_epoch = training.best_step // training.steps_per_epoch
@@ -106,7 +113,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
         "seconds_training": round(time.monotonic() - started, 2),
         "history": epochs,
         **({"folds": folds} if folds else {}),
-        **({"average": finished[first].average} if config.average != "off" else {}),
+        **({"average": finished[soup.seeds[0]].average} if config.average != "off" else {}),
         **(_about_seeds(finished, soup, config) if config.seeds else {}),
     }
 
@@ -114,20 +121,31 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
 def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context) -> tuple[Job, Any]:
     """The job, and the model of the first seed: it is loaded before the rows are tokenized, which takes longer."""
     names = tuple(data.meta["labels"])
-    model, head = fresh_model(source, names, config, context)
+    task = context.model.task
+    if (made_for := data.meta.get("task", task)) != task:
+        raise FtxError(f"the data set is for {made_for}, and model.task is {task}", "make it anew: ftx run data")
+    scale = scale_of(data)
+    model, head = fresh_model(source, names, scale, config, context)
     choice = choose_precision(config.mixed_precision, model, context)
     if config.unfreeze_last is not None or config.lora_rank:
         frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
         context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
     max_length = min(config.max_length, max_length_of(model.config, _load_tokenizer(source, context)))
-    label_ids = np.asarray([head.labels.index(name) for name in names])
+    # A trained head of a regression may call its output otherwise.
+    places = np.asarray([head.labels.index(name) for name in names])
+
+    def encode(split: Any) -> np.ndarray:
+        return encode_labels(split, task, places, scale)
+
     with processes.leader_first():
-        rows = _tokenize("train", data, source, max_length, label_ids, context)
-        validation = _tokenize("validation", data, source, max_length, label_ids, context)
+        rows = _tokenize("train", data, source, max_length, encode, context)
+        validation = _tokenize("validation", data, source, max_length, encode, context)
     _warn_about_truncation(rows, max_length, context)
     collator = _collator(source, max_length, choice.precision, context)
-    objective = objective_of(config, rows.labels, head.labels)
-    return Job(source, head, max_length, rows, validation, collator, objective, choice, config, context), model
+    objective = objective_of(config, rows.labels, head.labels, task)
+    scoring = scoring_of(task, head.labels, tolerance=data.meta.get("tolerance"))
+    job = Job(source, head, max_length, rows, validation, collator, objective, choice, config, context, scoring, scale)
+    return job, model
 
 
 def _train_seed(job: Job, model: Any, seed: int) -> Training:
@@ -142,28 +160,27 @@ def _combine(job: Job, finished: Mapping[int, Finished]) -> tuple[LoadedCheckpoi
     config, context = job.config, job.context
     model = next(iter(finished.values())).model
     tokenizer = _load_tokenizer(job.source, context)
-    best = LoadedCheckpoint(model, tokenizer, job.head.labels, job.max_length)
+    best = LoadedCheckpoint(model.to(context.device), tokenizer, job.head.labels, job.max_length, job.scoring.task)
     figures = {seed: one.figures for seed, one in finished.items()}
+    job.rows.hidden = job.validation.hidden = None
     if len(finished) == 1:
         [(seed, own)] = figures.items()
         return best, Soup((seed,), own)
-    job.rows.hidden = job.validation.hidden = None
 
     def evaluate(one: Any) -> Figures:
-        return figures_of(one, job.validation, job.collator, job.head.labels, config.eval_batch_size)
+        return figures_of(one, job, job.validation)
 
     combine = config.combine
     if combine == "soft-vote" or combine == "hard-vote":
-        ranked = rank(figures, config.metric)
+        ranked = rank(figures, job.metric)
         best.model = make_ensemble([finished[seed].model for seed in ranked], VOTES[combine]).to(context.device)
         context.log(f"of {len(finished)} seeds: all in the model, each as it is ({combine})")
         return best, Soup(ranked, evaluate(best.model))
-    model.to(context.device)
     weights = {
         seed: {name: value.cpu().clone() for name, value in one.model.state_dict().items()}
         for seed, one in finished.items()
     }
-    soup = make_soup(model, weights, figures, combine, config.metric, evaluate)
+    soup = make_soup(model, weights, figures, combine, job.metric, evaluate)
     context.log(f"of {len(finished)} seeds: {', '.join(map(str, soup.seeds))} in the model ({combine})")
     return best, soup
 
@@ -204,14 +221,14 @@ def _load_split(data: Artifact, name: str) -> Any:
 
 
 def _tokenize(
-    name: str, data: Artifact, source: Path, max_length: int, label_ids: np.ndarray, context: Context
+    name: str, data: Artifact, source: Path, max_length: int, encode: Callable[[Any], np.ndarray], context: Context
 ) -> TokenizedSplit:
     return tokenize_split(
         _load_split(data, name),
         _load_tokenizer(source, context),
         context.work / "tokens" / name,
         max_length=max_length,
-        label_ids=label_ids,
+        encode_labels=encode,
         progress=lambda done, total: context.progress(done, total, f"{name} rows tokenized"),
     )
 
@@ -232,34 +249,41 @@ def _collator(source: Path, max_length: int, precision: Precision, context: Cont
     return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
 
 
-def _gap(
-    best: LoadedCheckpoint,
-    data: Artifact,
-    rows: TokenizedSplit,
-    validation_accuracy: float,
-    count: int,
-    batch_size: int,
-) -> float:
-    """Accuracy on `count` training rows, taken at even distances, minus that on the validation rows."""
-    taken = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
-    split = _load_split(data, "train").select(taken)
-    pairs = split["text_pair"][:] if "text_pair" in split.column_names else None
-    logits = compute_logits(best, split["text"][:], pairs, batch_size=batch_size)
-    return accuracy(rows.labels[taken], logits, best.labels) - validation_accuracy
+def _with_thresholds(job: Job, best: LoadedCheckpoint, soup: Soup) -> tuple[Job, Soup]:
+    """The thresholds of the best model, put into its configuration; the job and the figures that have them."""
+    logits = _logits(job, best, job.validation)
+    thresholds = choose_thresholds(job.validation.labels.astype(np.int64), logits)
+    setattr(best.model.config, THRESHOLDS_FIELD, list(thresholds))
+    job.context.log(
+        "thresholds: " + ", ".join(f"{name} {each:.2f}" for name, each in zip(best.labels, thresholds, strict=True))
+    )
+    job = replace(job, scoring=scoring_of(MULTI_LABEL, best.labels, thresholds=thresholds))
+    return job, Soup(soup.seeds, {**soup.figures, **job.figures(job.validation.labels, logits)})
 
 
-def _say_how_it_went(
-    training: Training, epochs: list[dict[str, Any]], gap: float, rows: int, config: TrainConfig, context: Context
-) -> None:
+def _gap(job: Job, best: LoadedCheckpoint, validation: float) -> float:
+    """The task's figure on training rows, taken at even distances, minus that on the validation rows."""
+    count = min(len(job.validation), GAP_ROWS, len(job.rows))
+    taken = job.rows.select(np.linspace(0, len(job.rows) - 1, count).astype(int))
+    figures = job.figures(taken.labels, _logits(job, best, taken))
+    return float(figures[job.scoring.share]) - validation
+
+
+def _logits(job: Job, best: LoadedCheckpoint, rows: TokenizedSplit) -> np.ndarray:
+    return logits_on(best.model, rows, job.collator, len(job.head.labels), job.config.eval_batch_size)
+
+
+def _say_how_it_went(job: Job, training: Training, epochs: list[dict[str, Any]], gap: float) -> None:
+    config, context = job.config, job.context
     best_epoch = training.best_step // training.steps_per_epoch
     if training.stopped_early:
         context.log(
-            f"stopped after epoch {len(epochs)}: {config.metric} has not improved for {config.early_stopping} epochs"
+            f"stopped after epoch {len(epochs)}: {job.metric} has not improved for {config.early_stopping} epochs"
         )
     context.log(f"kept epoch {best_epoch} of {len(epochs)}")
     # Below some hundred rows the gap is as much noise as it is over-fitting.
-    if gap > GAP_WARNING and rows >= 200:
+    if gap > GAP_WARNING and len(job.validation) >= 200:
         context.warn(
-            f"over-fitting: accuracy is {gap:.3f} higher on training rows than on validation rows; "
+            f"over-fitting: {job.scoring.share} is {gap:.3f} higher on training rows than on validation rows; "
             "more rows, fewer epochs or more dropout would help"
         )

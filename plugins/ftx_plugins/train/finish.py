@@ -9,7 +9,7 @@ from ftx_plugins.train.average import read_average
 from ftx_plugins.train.fresh import trained_model
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.report import Figures, validation_figures
-from ftx_plugins.train.soup import figures_of
+from ftx_plugins.train.soup import figures_of, rank
 from ftx_plugins.train.trainer import Training
 
 
@@ -25,7 +25,8 @@ class Finished:
 
 def finish(job: Job, training: Training) -> Finished:
     """The model of the best epoch, or the average, where it is better or is to be kept in any case."""
-    own = Finished(trained_model(job, training.best), validation_figures(training.log, training.best_step))
+    figures = validation_figures(training.log, training.best_step, job.scoring.figures)
+    own = Finished(trained_model(job, training.best), figures)
     if job.config.average == "off":
         return own
     if training.average is None:
@@ -40,24 +41,20 @@ def _averaged(job: Job, own: Finished, training: Training) -> Finished:
     config, context, model = job.config, job.context, own.model
     job.rows.hidden = job.validation.hidden = None  # the model that was read back runs all of its layers
     model.to(context.device)
-    before = _figures(job, model)
+    before = figures_of(model, job, job.validation)
     best = {name: value.cpu().clone() for name, value in model.state_dict().items()}
     mean, steps = read_average(training.average)
     unknown = model.load_state_dict(mean, strict=False).unexpected_keys  # what did not train is not in it
     assert not unknown, unknown
-    after = _figures(job, model)
-    sign = -1 if config.metric == "loss" else 1
-    kept = config.keep_average == "always" or sign * after[config.metric] > sign * before[config.metric]
+    after = figures_of(model, job, job.validation)
+    metric = job.metric
+    kept = config.keep_average == "always" or rank({0: before, 1: after}, metric)[0] == 1
     if not kept:
         model.load_state_dict(best)
     model.cpu()
     context.log(
-        f"the average of the last {steps} steps {'is kept' if kept else 'is dropped'}: {config.metric} "
-        f"{after[config.metric]:.4f}, that of the best epoch {before[config.metric]:.4f}"
+        f"the average of the last {steps} steps {'is kept' if kept else 'is dropped'}: {metric} "
+        f"{after[metric]:.4f}, that of the best epoch {before[metric]:.4f}"
     )
     shown = {name: value for name, value in after.items() if name != "per_class"}
     return Finished(model, after if kept else own.figures, {"steps": steps, "kept": kept, "validation": shown})
-
-
-def _figures(job: Job, model: Any) -> Figures:
-    return figures_of(model, job.validation, job.collator, job.head.labels, job.config.eval_batch_size)

@@ -76,10 +76,10 @@ def summarize(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _train_fold(job: Job, held_out: np.ndarray, folder: Path) -> dict[str, Any]:
-    model, _ = fresh_model(job.source, job.head.labels, job.config, job.context)
+    model, _ = fresh_model(job.source, job.head.labels, job.scale, job.config, job.context)
     frozen = reuse_frozen(job, model)  # for all rows: what frozen layers give does not depend on the fold
     rows, validation = job.rows.select(np.flatnonzero(~held_out)), job.rows.select(np.flatnonzero(held_out))
-    objective = objective_of(job.config, rows.labels, job.head.labels)
+    objective = objective_of(job.config, rows.labels, job.head.labels, job.scoring.task)
     part = replace(job, rows=rows, validation=validation, objective=objective)
     training = train(part, model, frozen, seed=job.context.seed, folder=folder)
     figures = finish(part, training).figures

@@ -13,11 +13,13 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from ftx import FtxError
-from ftx_plugins.checkpoint import loading, read_model
+from ftx.tasks import REGRESSION, SEQUENCE_HEAD, TASKS, TEXT_CLASSIFICATION, TOKEN_HEAD, task_of_head
+from ftx_plugins.checkpoint import THRESHOLDS_FIELD, loading, read_model
 from ftx_plugins.ensemble import refuse_ensemble
 
 DROPOUT_FIELDS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "classifier_dropout_prob")
 """Where configurations keep the head's dropout: BERT, RoBERTa, ELECTRA, ModernBERT; DistilBERT; DeBERTa; ALBERT."""
+HEADS = (SEQUENCE_HEAD, TOKEN_HEAD)
 NEW_HEAD_HINT = "start with a new head: set train.new_head = true"
 
 
@@ -29,7 +31,7 @@ class Head:
     is_new: bool
 
 
-def choose_head(config: Any, names: Sequence[str], new_head: bool) -> Head:
+def choose_head(config: Any, names: Sequence[str], new_head: bool, task: str = TEXT_CLASSIFICATION) -> Head:
     """The head that a model with this configuration gets for data with the label `names`.
 
     A trained head with generic names (LABEL_0 …) of equal count takes the data's, equal sets of names keep the head's
@@ -37,9 +39,15 @@ def choose_head(config: Any, names: Sequence[str], new_head: bool) -> Head:
     """
     if new_head or not has_trained_head(config):
         return Head(tuple(names), is_new=True)
+    if (trained := task_of_head(config.to_dict())) != task:
+        raise FtxError(
+            f"the model has a trained head for {trained or 'another task'}, and model.task is {task}", NEW_HEAD_HINT
+        )
     own = tuple(config.id2label[index] for index in range(config.num_labels))
     if set(own) == set(names) and len(own) == len(names):
         return Head(own, is_new=False)
+    if task == REGRESSION and len(own) == 1:
+        return Head(tuple(names), is_new=False)  # its only output has no meaning but the target's
     if len(own) == len(names) and all(re.fullmatch(r"LABEL_\d+", name) for name in own):
         return Head(tuple(names), is_new=False)
     raise FtxError(
@@ -50,11 +58,17 @@ def choose_head(config: Any, names: Sequence[str], new_head: bool) -> Head:
 
 
 def has_trained_head(config: Any) -> bool:
-    return any(name.endswith("ForSequenceClassification") for name in config.architectures or ())
+    return any(name.endswith(HEADS) for name in config.architectures or ())
 
 
 def load_classifier(
-    folder: Path, names: Sequence[str], *, dropout: float, new_head: bool, trust_remote_code: bool = False
+    folder: Path,
+    names: Sequence[str],
+    *,
+    dropout: float,
+    new_head: bool,
+    trust_remote_code: bool = False,
+    task: str = TEXT_CLASSIFICATION,
 ) -> tuple[Any, Head]:
     """The model in `folder` in fp32, with a head for `names`; a new head's weights come from torch's generator.
 
@@ -64,15 +78,15 @@ def load_classifier(
     with loading(folder):
         config = AutoConfig.from_pretrained(folder, **options)
     refuse_ensemble(config, "trained further")
-    head = choose_head(config, names, new_head)
+    head = choose_head(config, names, new_head, task)
     replaces = head.is_new and has_trained_head(config)
     if not replaces:
-        _set_labels(config, head.labels)
+        _set_labels(config, head.labels, task)
     _set_dropout_fields(config, dropout)
     model, missing = read_model(folder, config, trust_remote_code=trust_remote_code)
     if replaces:
         with loading(folder):
-            _replace_head(model, head.labels, trust_remote_code)
+            _replace_head(model, head.labels, trust_remote_code, task)
     _check_weights(folder, model, missing, head)
     for module in head_modules(model):
         if isinstance(module, nn.Dropout):
@@ -97,11 +111,12 @@ def is_head_parameter(model: Any, name: str) -> bool:
     return first != model.base_model_prefix or rest.startswith("pooler.")
 
 
-def _set_labels(config: Any, labels: Sequence[str]) -> None:
+def _set_labels(config: Any, labels: Sequence[str], task: str) -> None:
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {name: index for index, name in enumerate(labels)}
-    config.problem_type = "single_label_classification"
+    config.problem_type = TASKS[task].problem_type
+    setattr(config, THRESHOLDS_FIELD, None)  # those of another head mean nothing here
 
 
 def _set_dropout_fields(config: Any, dropout: float) -> None:
@@ -110,13 +125,13 @@ def _set_dropout_fields(config: Any, dropout: float) -> None:
             setattr(config, name, dropout)
 
 
-def _replace_head(model: Any, labels: Sequence[str], trust_remote_code: bool) -> None:
+def _replace_head(model: Any, labels: Sequence[str], trust_remote_code: bool, task: str) -> None:
     """Give the model the head of a fresh one.
 
     Loading with `ignore_mismatched_sizes` would keep the old weights wherever the shapes happen to agree, and
     would hide an encoder that does not fit.
     """
-    _set_labels(model.config, labels)
+    _set_labels(model.config, labels, task)
     fresh = AutoModelForSequenceClassification.from_config(
         model.config, dtype=torch.float32, trust_remote_code=trust_remote_code
     )

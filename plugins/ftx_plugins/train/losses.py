@@ -12,6 +12,8 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div
 
 from ftx import FtxError
+from ftx.tasks import TEXT_CLASSIFICATION
+from ftx_plugins.tasks.learning import counted, total_loss
 from ftx_plugins.train.config import TrainConfig
 
 
@@ -26,13 +28,17 @@ class Objective:
     """
 
     weights: tuple[float, ...] | None = None
-    """Of each class, in the head's order."""
+    """Of each class, in the head's order. It and the following are for one label a row."""
     gamma: float = 0.0
     smoothing: float = 0.0
     r_drop: float = 0.0
+    task: str = TEXT_CLASSIFICATION
 
     def total(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The sum over rows. `logits` is of shape (rows, classes), `labels` int64 of shape (rows,)."""
+        """The sum over rows. `logits` is of shape (rows, classes), `labels` int64 of shape (rows,), or as the task has
+        them (`tasks.learning`)."""
+        if self.task != TEXT_CLASSIFICATION:
+            return total_loss(self.task, logits, labels)
         logits = logits.float()
         losses = cross_entropy(logits, labels, reduction="none", label_smoothing=self.smoothing)
         if self.gamma:
@@ -52,7 +58,9 @@ class Objective:
         return mean + self.r_drop * apart / 2
 
 
-def objective_of(config: TrainConfig, labels: np.ndarray, names: Sequence[str]) -> Objective:
+def objective_of(
+    config: TrainConfig, labels: np.ndarray, names: Sequence[str], task: str = TEXT_CLASSIFICATION
+) -> Objective:
     """The objective that the settings mean. `labels` are the training rows', int64 of shape (rows,), in the order of
     `names`, the head's.
 
@@ -63,6 +71,7 @@ def objective_of(config: TrainConfig, labels: np.ndarray, names: Sequence[str]) 
         gamma=config.focal_gamma if config.loss == "focal" else 0.0,
         smoothing=config.label_smoothing,
         r_drop=config.r_drop,
+        task=task,
     )
 
 
@@ -91,7 +100,7 @@ def _weights(
 class RunningLoss:
     """The loss of a step for the Trainer, whatever its batches; its moving average is kept for the progress.
 
-    On validation rows it is plain cross-entropy, so that epochs and settings compare.
+    On validation rows it is the task's plain loss, so that epochs and settings compare.
     """
 
     def __init__(self, objective: Objective) -> None:
@@ -101,12 +110,12 @@ class RunningLoss:
     def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
         logits = outputs["logits"]
         if not torch.is_grad_enabled():
-            return cross_entropy(logits.float(), labels, reduction="sum") / num_items_in_batch
+            return total_loss(self._objective.task, logits, labels) / num_items_in_batch
         if self._objective.r_drop:
             total = self._objective.total_of_pair(logits[: len(labels)], logits[len(labels) :], labels)
         else:
             total = self._objective.total(logits, labels)
-        mean = total.detach() / len(labels)
+        mean = total.detach() / counted(labels)
         self._average = mean if self._average is None else self._average.lerp(mean, 0.05)
         return total / num_items_in_batch
 

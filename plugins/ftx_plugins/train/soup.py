@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch.nn.functional import cross_entropy
 
+from ftx.tasks import LOWER_IS_BETTER
+from ftx_plugins.tasks.learning import mean_loss
+from ftx_plugins.train.job import Job
 from ftx_plugins.train.logits import logits_on
-from ftx_plugins.train.report import Figures, compute_figures
-from ftx_plugins.train.tokens import Collator, TokenizedSplit
+from ftx_plugins.train.report import Figures
+from ftx_plugins.train.tokens import TokenizedSplit
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -41,7 +43,7 @@ def make_soup(
 
     `best` is the best seed alone; `uniform` the average of all, whether or not it is better.
     """
-    sign = -1 if metric == "loss" else 1
+    sign = _sign(metric)
     ranked = rank(figures, metric)
     if kind == "uniform":
         load_average(model, [weights[seed] for seed in ranked])
@@ -58,8 +60,7 @@ def make_soup(
 
 def rank(figures: Mapping[int, Figures], metric: str) -> tuple[int, ...]:
     """The seeds, best first."""
-    sign = -1 if metric == "loss" else 1
-    return tuple(sorted(figures, key=lambda seed: -sign * figures[seed][metric]))
+    return tuple(sorted(figures, key=lambda seed: -_sign(metric) * figures[seed][metric]))
 
 
 def load_average(model: Any, weights: Sequence[Weights]) -> None:
@@ -73,8 +74,12 @@ def load_average(model: Any, weights: Sequence[Weights]) -> None:
     model.load_state_dict(mean)
 
 
-def figures_of(model: Any, rows: TokenizedSplit, collator: Collator, labels: Sequence[str], batch_size: int) -> Figures:
-    """Accuracy, F1, loss and figures for each class of `model` on tokenized rows."""
-    logits = logits_on(model, rows, collator, len(labels), batch_size)
-    loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.labels)))
-    return {**compute_figures(rows.labels, logits, labels), "loss": loss}
+def figures_of(model: Any, job: Job, rows: TokenizedSplit) -> Figures:
+    """The task's figures and the loss of `model` on tokenized rows."""
+    logits = logits_on(model, rows, job.collator, len(job.head.labels), job.config.eval_batch_size)
+    loss = mean_loss(job.scoring.task, torch.from_numpy(logits), torch.from_numpy(rows.labels))
+    return {**job.figures(rows.labels, logits), "loss": float(loss)}
+
+
+def _sign(metric: str) -> int:
+    return -1 if metric in LOWER_IS_BETTER else 1

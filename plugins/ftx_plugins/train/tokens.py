@@ -3,7 +3,8 @@
 work/tokens/train/ids.bin       token ids of all rows, end to end, uint16 or uint32
                   types.bin     token type ids, uint8; only for pairs and tokenizers that have them
                   ends.npy      int64, shape (rows,): where each row ends in the files above
-                  labels.npy    int64, shape (rows,), in the head's order
+                  labels.npy    int64, shape (rows,), in the head's order; multi-label: float32, shape (rows, labels),
+                                1 for each label; regression: float32, shape (rows,), standardised
                   done.json     written last: the number of rows and of rows that were cut
 """
 
@@ -77,7 +78,7 @@ class Collator:
         batch = {
             "input_ids": self._padded([row["input_ids"] for row in rows], width, self.pad_id),
             "attention_mask": self._padded([np.ones(len(row["input_ids"])) for row in rows], width, 0),
-            "labels": torch.tensor([int(row["labels"]) for row in rows]),
+            "labels": torch.from_numpy(np.stack([row["labels"] for row in rows])),
         }
         if "token_type_ids" in rows[0]:
             batch["token_type_ids"] = self._padded([row["token_type_ids"] for row in rows], width, 0)
@@ -102,16 +103,16 @@ def tokenize_split(
     folder: Path,
     *,
     max_length: int,
-    label_ids: np.ndarray,
+    encode_labels: Callable[[Any], np.ndarray],
     progress: Callable[[int, int], None],
 ) -> TokenizedSplit:
     """The rows of `split` (columns `text`, `label`, perhaps `text_pair`) as tokens, kept in `folder`.
 
-    `label_ids[i]` is the head's index of the data's label i. A folder that an earlier, killed run completed is used
+    `encode_labels(split)` gives what is kept as labels. A folder that an earlier, killed run completed is used
     as it is. `progress(done, total)` is called after each chunk of rows.
     """
     if not (folder / "done.json").exists():
-        _write(split, tokenizer, folder, max_length, label_ids, progress)
+        _write(split, tokenizer, folder, max_length, encode_labels, progress)
     return TokenizedSplit(folder)
 
 
@@ -120,7 +121,7 @@ def _write(
     tokenizer: Any,
     folder: Path,
     max_length: int,
-    label_ids: np.ndarray,
+    encode_labels: Callable[[Any], np.ndarray],
     progress: Callable[[int, int], None],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +132,6 @@ def _write(
     if has_pairs and "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = ("types.bin", np.uint8)
     lengths: list[int] = []
-    labels: list[int] = []
     truncated = 0
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context((folder / file).open("wb")) for name, (file, _) in columns.items()}
@@ -143,11 +143,10 @@ def _write(
             for name, (_, dtype) in columns.items():
                 np.concatenate([np.asarray(row, dtype=dtype) for row in encoded[name]]).tofile(files[name])
             lengths.extend(map(len, encoded["input_ids"]))
-            labels.extend(chunk["label"])
             truncated += _count_truncated(tokenizer, encoded, texts, pairs, max_length)
             progress(len(lengths), len(split))
     np.save(folder / "ends.npy", np.cumsum(np.asarray(lengths, dtype=np.int64)))
-    np.save(folder / "labels.npy", label_ids[np.asarray(labels, dtype=np.int64)])
+    np.save(folder / "labels.npy", encode_labels(split))
     done = {"rows": len(lengths), "truncated": truncated, "dtype": np.dtype(columns["input_ids"][1]).name}
     draft = folder / "done.json.tmp"
     draft.write_text(json.dumps(done), encoding="utf-8")

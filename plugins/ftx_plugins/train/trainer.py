@@ -28,19 +28,20 @@ from transformers import (
     TrainingArguments,
 )
 
-from ftx import Context, FtxError
+from ftx import FtxError
 from ftx.errors import ExitCode
+from ftx.tasks import LOWER_IS_BETTER
 from ftx_plugins.checkpoint import quiet_transformers
 from ftx_plugins.train import processes, saves
 from ftx_plugins.train.average import FILE as AVERAGE
 from ftx_plugins.train.average import WeightAverage, averaging
-from ftx_plugins.train.config import Precision, TrainConfig
+from ftx_plugins.train.config import TrainConfig
 from ftx_plugins.train.freeze import encoder_layers
 from ftx_plugins.train.frozen import FrozenPart
 from ftx_plugins.train.head import is_head_parameter
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import RunningLoss
-from ftx_plugins.train.report import compute_figures, history
+from ftx_plugins.train.report import history
 from ftx_plugins.train.sampling import EpochOrder, LongestFirst, ShareOfBatches
 from ftx_plugins.train.tokens import TokenizedSplit
 
@@ -80,15 +81,13 @@ def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder:
         average = averaging(config, model)
         trainer = FineTuner(
             model=model,
-            args=_arguments(config, job.precision, folder, seed, context),
+            args=_arguments(config, job, folder, seed),
             data_collator=job.collator,
             train_dataset=job.rows,
             eval_dataset=job.validation,
             compute_loss_func=loss,
-            compute_metrics=lambda prediction: compute_figures(
-                prediction.label_ids, prediction.predictions, job.head.labels
-            ),
-            callbacks=[*_callbacks(config, loss, context), *([average] if average else [])],
+            compute_metrics=lambda prediction: job.figures(prediction.label_ids, prediction.predictions),
+            callbacks=[*_callbacks(config, loss, job), *([average] if average else [])],
         )
         trainer.settings = config
         trainer.frozen = frozen
@@ -181,9 +180,10 @@ class FineTuner(Trainer):  # type: ignore[misc]
 class Reporter(TrainerCallback):  # type: ignore[misc]
     """Says through the context how far training is, and what each evaluation gave."""
 
-    def __init__(self, loss: RunningLoss, context: Context) -> None:
+    def __init__(self, loss: RunningLoss, job: Job) -> None:
         self._loss = loss
-        self._context = context
+        self._context = job.context
+        self._shown = job.scoring.figures[:2]
         self._next = 0.0
         self._figures: dict[str, float] = {}
 
@@ -212,9 +212,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
                 'or set train.mixed_precision = "fp32"',
                 code=ExitCode.STEP_FAILED,
             )
-        self._figures = {name: round(metrics[f"eval_{name}"], 4) for name in ("accuracy", "f1_macro")}
+        self._figures = {name: round(metrics[f"eval_{name}"], 4) for name in self._shown}
         shown = ", ".join(f"{name} {value:.4f}" for name, value in self._figures.items())
-        trained = history(state.log_history, state.max_steps // state.num_train_epochs)[-1]["train_loss"]
+        steps = state.max_steps // state.num_train_epochs
+        trained = history(state.log_history, steps, self._shown)[-1]["train_loss"]
         self._context.log(
             f"epoch {round(state.epoch)}: training loss {trained:.4f}, validation loss {loss:.4f}, {shown}"
         )
@@ -244,13 +245,12 @@ class TimedSaves(TrainerCallback):  # type: ignore[misc]
             control.should_log = True  # the loss up to here is in the save, and not lost to the epoch's mean
 
 
-def _arguments(
-    config: TrainConfig, precision: Precision, folder: Path, seed: int, context: Context
-) -> TrainingArguments:
+def _arguments(config: TrainConfig, job: Job, folder: Path, seed: int) -> TrainingArguments:
+    precision = job.precision
     arguments = TrainingArguments(
         output_dir=str(folder),
         seed=seed,
-        use_cpu=context.device == "cpu",
+        use_cpu=job.context.device == "cpu",
         num_train_epochs=config.epochs,
         per_device_train_batch_size=max(config.batch_size // processes.count(), 1),
         per_device_eval_batch_size=config.eval_batch_size,
@@ -267,8 +267,8 @@ def _arguments(
         eval_strategy="epoch",
         save_strategy="epoch",
         logging_strategy="epoch",
-        metric_for_best_model=config.metric,
-        greater_is_better=config.metric != "loss",
+        metric_for_best_model=job.metric,
+        greater_is_better=job.metric not in LOWER_IS_BETTER,
         restore_callback_states_from_checkpoint=True,
         remove_unused_columns=False,
         disable_tqdm=True,
@@ -304,8 +304,8 @@ def _groups_by_depth(model: Any, decayed: set[str], config: TrainConfig) -> list
     ]
 
 
-def _callbacks(config: TrainConfig, loss: RunningLoss, context: Context) -> list[TrainerCallback]:
-    callbacks: list[TrainerCallback] = [Reporter(loss, context)]
+def _callbacks(config: TrainConfig, loss: RunningLoss, job: Job) -> list[TrainerCallback]:
+    callbacks: list[TrainerCallback] = [Reporter(loss, job)]
     if config.early_stopping:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=config.early_stopping))
     if config.save_minutes:

@@ -37,13 +37,13 @@ class Cleaned:
 
 @pytest.fixture
 def clean(make_context: Callable[..., Any], tiny_encoder: Path) -> Callable[..., Cleaned]:
-    """`clean(seed=0, **settings)`."""
+    """`clean(seed=0, task="text-classification", **settings)`."""
     from ftx_plugins.data.clean import run
     from ftx_plugins.data.config import DataConfig
 
-    def go(seed: int = 0, **settings: Any) -> Cleaned:
+    def go(seed: int = 0, task: str = "text-classification", **settings: Any) -> Cleaned:
         paths = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
-        context = make_context("data:clean", seed=seed)
+        context = make_context("data:clean", seed=seed, task=task)
         model = Checkpoint(tiny_encoder, Manifest(kind=Checkpoint.kind, files={}))
         metrics = run(DataConfig(**paths), {"model": model}, context)
         report = json.loads((context.out / "report.json").read_text(encoding="utf-8"))

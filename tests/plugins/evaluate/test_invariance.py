@@ -11,6 +11,7 @@ from ftx_plugins.evaluate.candidates import Candidate, InBundle, InTorch
 from ftx_plugins.evaluate.evaluate import run_validation
 from ftx_plugins.evaluate.hooks import EvaluateConfig
 from ftx_plugins.evaluate.invariance import measure_invariance
+from ftx_serving.decoding import SingleLabel
 from ftx_serving.predictor import Predictor
 
 
@@ -28,7 +29,8 @@ class Gregarious:
 
 
 def candidate(model):
-    return Candidate("any", ("lone", "crowd"), model, True, False, None)
+    labels = ("lone", "crowd")
+    return Candidate("any", labels, model, True, False, None, SingleLabel(labels), "text-classification")
 
 
 def test_a_model_that_looks_at_its_batch_is_found_out():

@@ -15,7 +15,8 @@ from ftx.plugins import PluginManager
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.export.temperature import fit_temperature, temperature_of
 from ftx_serving.contract import Contract, Variant
-from ftx_serving.predictor import Predictor, ranked, softmax
+from ftx_serving.decoding import ranked, softmax
+from ftx_serving.predictor import Predictor
 
 
 def sample(rows=4000, classes=3):

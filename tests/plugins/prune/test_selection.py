@@ -16,6 +16,7 @@ from ftx_plugins.prune.importance import collect_statistics
 from ftx_plugins.prune.reconstruction import reconstruct
 from ftx_plugins.prune.selection import choose_units, removal_order
 from ftx_plugins.prune.surgery import columns_of, keep_units
+from ftx_plugins.tasks.scoring import scoring_of
 
 Make = Callable[[str], Any]
 FAMILIES = ("bert", "distilbert", "modernbert")
@@ -30,6 +31,7 @@ def calibration() -> Calibration:
         tuple({"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in batches),
         (np.arange(32), np.arange(32, 64)),
         np.zeros(64, dtype=np.int64),
+        scoring_of("text-classification", ("a", "b", "c")),
         10.5,
     )
 

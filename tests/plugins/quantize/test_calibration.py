@@ -20,6 +20,7 @@ from ftx_plugins.quantize.calibration import Calibrator, divisors_of, load_recip
 from ftx_plugins.quantize.recipe import LayerInput, Recipe
 from ftx_plugins.quantize.samples import Sample
 from ftx_plugins.quantize.subjects import OnnxSubject, TorchSubject
+from ftx_plugins.tasks.scoring import scoring_of
 from ftx_serving.encoder import Feed, TextEncoder
 
 QUERY, KEY, OUTPUT = (f"bert.encoder.layer.0.attention.{name}" for name in ("self.query", "self.key", "output.dense"))
@@ -46,8 +47,9 @@ class Fixed:
 
 
 def feeds(loaded: LoadedCheckpoint) -> list[Feed]:
-    encoder = TextEncoder(backend_tokenizer(loaded), contract_of(loaded, task="text-classification", pair=False))
-    return Sample(encoder, encoder.encode(TEXTS), np.zeros(len(TEXTS), np.int64)).feeds()
+    encoder = TextEncoder(backend_tokenizer(loaded), contract_of(loaded, pair=False))
+    scoring = scoring_of("text-classification", encoder.contract.labels)
+    return Sample(encoder, encoder.encode(TEXTS), np.zeros(len(TEXTS), np.int64), scoring).feeds()
 
 
 def test_batches_for_calibration_have_no_padding(loaded: LoadedCheckpoint) -> None:
