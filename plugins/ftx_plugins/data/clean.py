@@ -76,18 +76,18 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     names = order_names({staged.names[code] for code in np.unique(staged.labels[kept])}, _declared(rows))
     labels = _renumbered(staged, names)[kept]
     require_classes(count_classes(labels, given, names), names, config)
-    splits = assign_splits(labels, given, staged.near[kept, 0], config, context.seed, _clusters(near, kept, config))
-
-    folds = _folds(labels, splits, staged.near[kept, 0], names, config, context)
+    clusters = _clusters(near, kept, config)
+    splits = assign_splits(labels, given, staged.near[kept, 0], config, context.seed, clusters)
+    folds = _folds(labels, splits, staged.near[kept, 0], clusters, names, config, context)
 
     lengths = _write_splits(staged, kept, labels, splits, folds, inputs["model"], context)
     metrics = make_metrics(staged, resolution, labels, splits, names, lengths)
     placed = np.full(len(kept), NOWHERE, dtype=np.int8)
     placed[kept] = splits
-    metrics["near_duplicates"], clusters = near_duplicate_figures(near, staged, placed, config)
+    metrics["near_duplicates"], shown = near_duplicate_figures(near, staged, placed, config)
     report = make_report(metrics, staged, resolution, sources) | {
         "row_sources": {split: split if (given == place).any() else "train" for place, split in enumerate(SPLITS)},
-        "near_duplicate_clusters": clusters,
+        "near_duplicate_clusters": shown,
     }
     write_conflicts(context.out, staged, resolution)
     (context.out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -105,6 +105,7 @@ def _folds(
     labels: np.ndarray,
     splits: np.ndarray,
     identities: np.ndarray,
+    clusters: np.ndarray | None,
     names: Sequence[str],
     config: DataConfig,
     context: Context,
@@ -114,7 +115,9 @@ def _folds(
         return None
     trained = splits == TRAIN
     folds = np.full(len(labels), NO_FOLD, dtype=np.int64)
-    folds[trained] = assign_folds(labels[trained], identities[trained], config.folds, names, context.seed + 3)
+    together = None if clusters is None else clusters[trained]
+    seed = context.seed + 3
+    folds[trained] = assign_folds(labels[trained], identities[trained], config.folds, names, seed, together)
     context.log(f"the {int(trained.sum())} training rows are in {config.folds} folds")
     return folds
 
