@@ -50,7 +50,7 @@ def test_rows_of_a_cluster_share_a_fold_and_single_rows_are_dealt_as_before() ->
 def test_the_data_step_writes_a_fold_for_each_training_row_and_for_no_other(
     clean: Clean, write: Write, make_table: Any
 ) -> None:
-    cleaned = clean(train=write("rows.csv", make_table(300, labels=LABELS)), folds=4)
+    cleaned = clean(train=write("rows.csv", make_table(300, labels=LABELS)), folds=4, near_duplicates="report")
     folds, labels = folds_and_labels(cleaned)
     assert len(folds) == cleaned.metrics["splits"]["train"]
     assert cleaned.meta["folds"] == 4
