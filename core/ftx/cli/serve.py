@@ -53,7 +53,12 @@ DEFAULT_NAME = "classifier"
 @click.option("--drain", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds after that.")
 @click.pass_context
 def serve(
-    context: click.Context, references: tuple[str, ...], config_path: Path | None, names: tuple[str, ...], **flags: Any
+    context: click.Context,
+    /,
+    references: tuple[str, ...],
+    config_path: Path | None,
+    names: tuple[str, ...],
+    **flags: Any,
 ) -> None:
     """Serve the bundle REF over HTTP: a folder, the beginning of a digest, or latest:STAGE.  [default: latest]
 

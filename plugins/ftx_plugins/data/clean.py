@@ -76,19 +76,18 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     _require_given_splits(given, sources, config, context)
 
     targets = reader.learn(staged.names, staged.labels[kept], given, _declared(rows))
-    splits = assign_splits(
-        targets.strata, given, staged.near[kept, 0], config, context.seed, _clusters(near, kept, config)
-    )
-    folds = _folds(targets, splits, staged.near[kept, 0], config, context)
+    clusters = _clusters(near, kept, config)
+    splits = assign_splits(targets.strata, given, staged.near[kept, 0], config, context.seed, clusters)
+    folds = _folds(targets, splits, staged.near[kept, 0], clusters, config, context)
 
     lengths = _write_splits(staged, kept, targets, splits, folds, inputs["model"], context)
     metrics = make_metrics(staged, resolution, targets, splits, lengths)
     placed = np.full(len(kept), NOWHERE, dtype=np.int8)
     placed[kept] = splits
-    metrics["near_duplicates"], clusters = near_duplicate_figures(near, staged, placed, config)
+    metrics["near_duplicates"], shown = near_duplicate_figures(near, staged, placed, config)
     report = make_report(metrics, staged, resolution, sources) | {
         "row_sources": {split: split if (given == place).any() else "train" for place, split in enumerate(SPLITS)},
-        "near_duplicate_clusters": clusters,
+        "near_duplicate_clusters": shown,
     }
     write_conflicts(context.out, staged, resolution)
     (context.out / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -108,15 +107,21 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
 
 
 def _folds(
-    targets: Targets, splits: np.ndarray, identities: np.ndarray, config: DataConfig, context: Context
+    targets: Targets,
+    splits: np.ndarray,
+    identities: np.ndarray,
+    clusters: np.ndarray | None,
+    config: DataConfig,
+    context: Context,
 ) -> np.ndarray | None:
     """The fold of each row of the training split, and `NO_FOLD` for all others; None without folds."""
     if not config.folds:
         return None
     trained = splits == TRAIN
     folds = np.full(len(splits), NO_FOLD, dtype=np.int64)
-    strata = targets.strata[trained]
-    folds[trained] = assign_folds(strata, identities[trained], config.folds, targets.names, context.seed + 3)
+    together = None if clusters is None else clusters[trained]
+    strata, seed = targets.strata[trained], context.seed + 3
+    folds[trained] = assign_folds(strata, identities[trained], config.folds, targets.names, seed, together)
     context.log(f"the {int(trained.sum())} training rows are in {config.folds} folds")
     return folds
 

@@ -209,6 +209,8 @@ def environment(run: RunSeen) -> list[tuple[str, str]]:
 
 
 def _machine_of_choice(run: RunSeen) -> Json:
-    found = (step.artifact.meta.get("choice", {}) for step in run.of_stage("choose") if step.artifact)
-    machine: Json = next(found, {}).get("machine", {})
-    return machine
+    for step in run.of_stage("choose"):
+        if step.artifact:
+            machine: Json = step.artifact.meta.get("choice", {}).get("machine", {})
+            return machine
+    return {}

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 
@@ -72,7 +73,8 @@ async def answer(
     gone = asyncio.ensure_future(request.receive())
     try:
         async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - started):
-            await asyncio.wait({answers, gone}, return_when=asyncio.FIRST_COMPLETED)
+            awaited: set[asyncio.Future[Any]] = {answers, gone}
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
     except TimeoutError:
         raise Refused(Reason.DEADLINE, "the answer took longer than the request may wait") from None
     finally:

@@ -35,10 +35,22 @@ def test_neither_folds_nor_a_class_in_them_differ_by_more_than_a_row(count: int)
         assert np.ptp(np.bincount(folds[labels == label], minlength=count)) <= 1
 
 
+def test_rows_of_a_cluster_share_a_fold_and_single_rows_are_dealt_as_before() -> None:
+    labels, identities = np.arange(60) % 3, np.arange(60, dtype=np.uint64)
+    clusters = np.arange(60)
+    clusters[[3, 17, 40]] = 3
+    plain = assign_folds(labels, identities, 5, "abc", seed=0)
+    folds = assign_folds(labels, identities, 5, "abc", seed=0, clusters=clusters)
+    assert len(set(plain[[3, 17, 40]])) > 1
+    assert len(set(folds[[3, 17, 40]])) == 1
+    single = np.setdiff1d(np.arange(60), [3, 17, 40])
+    assert (folds[single] == plain[single]).all()
+
+
 def test_the_data_step_writes_a_fold_for_each_training_row_and_for_no_other(
     clean: Clean, write: Write, make_table: Any
 ) -> None:
-    cleaned = clean(train=write("rows.csv", make_table(300, labels=LABELS)), folds=4)
+    cleaned = clean(train=write("rows.csv", make_table(300, labels=LABELS)), folds=4, near_duplicates="report")
     folds, labels = folds_and_labels(cleaned)
     assert len(folds) == cleaned.metrics["splits"]["train"]
     assert cleaned.meta["folds"] == 4

@@ -16,7 +16,7 @@ from ftx.errors import ExitCode, FtxError
 from ftx.testing import tiny
 from ftx_plugins import distillation
 from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, load_checkpoint, save_checkpoint
-from ftx_plugins.data.splits import load_rows
+from ftx_plugins.data.splits import load_rows, load_split
 from ftx_plugins.distill import teacher as teacher_module
 from ftx_plugins.distill.config import DistillConfig
 from ftx_plugins.distill.student import pick_layers
@@ -39,6 +39,21 @@ def agreement(folder, teacher, data):
 def write_texts(path, rows=96, seed=11):
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text, _ in tiny.sentences(rows, seed)))
     return path
+
+
+@pytest.fixture
+def noisy_dataset(tiny_dataset, tmp_path, as_artifact):
+    """The tiny data set with two training labels in five wrong."""
+    folder = tmp_path / "noisy"
+    shutil.copytree(tiny_dataset.path, folder)
+    table = load_split(tiny_dataset, "train").data.table.combine_chunks()
+    labels = table["label"].to_numpy().copy()
+    wrong = np.random.default_rng(0).permutation(len(labels))[: 2 * len(labels) // 5]
+    labels[wrong] = (labels[wrong] + 1) % 3
+    table = table.set_column(table.schema.get_field_index("label"), "label", pa.array(labels))
+    with pa.OSFile(str(folder / "train.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    return as_artifact(folder, "dataset", labels=tiny_dataset.meta["labels"])
 
 
 @pytest.mark.parametrize(
@@ -314,15 +329,16 @@ def test_unlabelled_single_texts_for_data_of_pairs_are_refused(distill, tmp_path
 
 
 def test_a_student_that_was_taught_agrees_more_with_the_teacher_than_one_that_saw_the_labels_alone(
-    distill, tiny_encoder, tiny_classifier, tiny_dataset, tmp_path, as_artifact
+    distill, tiny_encoder, tiny_classifier, tiny_dataset, noisy_dataset
 ):
-    """Twelve labelled rows and three hundred texts without labels: the case that distillation is for."""
-    settings = {"student": tiny_encoder, "rows": 12, "epochs": 8, "batch_size": 12, "early_stopping": 0}
-    alone, _ = distill(**settings, teacher_weight=0.0)
-    taught, _ = distill(**settings, unlabelled=write_texts(tmp_path / "more.jsonl", rows=300))
+    """The same texts, steps and first weights, and two labels in five wrong: the teacher's answers make the odds."""
+    settings = {"student": tiny_encoder, "epochs": 12, "learning_rate": 3e-3, "early_stopping": 0, "metric": "loss"}
+    alone, _ = distill(data=noisy_dataset, **settings, teacher_weight=0.0)
+    taught, _ = distill(data=noisy_dataset, **settings, teacher_weight=1.0)
     of_labels, of_teacher = (agreement(one.out, tiny_classifier, tiny_dataset) for one in (alone, taught))
-    assert of_teacher > 0.85
+    print("AGREE", of_labels, of_teacher)
     assert of_teacher >= of_labels + 0.1
+    assert of_teacher > 0.8
 
 
 def test_settings_that_leave_nothing_to_learn_or_two_students_are_refused(tiny_encoder, tmp_path):
