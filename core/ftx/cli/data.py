@@ -31,6 +31,7 @@ from ftx.runner import RunResult, run_plan
 from ftx.runs import find_artifact
 from ftx.step import load_by_name
 from ftx.store import Store
+from ftx.tasks import TEXT_CLASSIFICATION
 
 TEXT_CHARACTERS = 70
 
@@ -87,6 +88,11 @@ def audit(
     judge = _checkpoint(checkpoint, splits, store)
     plugins = load_plugins(context)
     plan = make_plan(("data",), config, plugins)
+    if plan.model.task != TEXT_CLASSIFICATION:
+        raise FtxError(
+            f"an audit is for {TEXT_CLASSIFICATION}, and model.task is {plan.model.task}",
+            "see what data found in the rows: ftx run data",
+        )
     with RunConsole(quiet=True) as console:
         command = command_line("data", "audit", config_path=config_path, settings=settings)
         result = run_plan(plan, plugins, Events([console]), command=command)

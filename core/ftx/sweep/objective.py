@@ -12,20 +12,18 @@ from ftx.plan import SOURCE, Plan
 from ftx.plugins import PluginManager
 from ftx.runner import RunResult
 from ftx.scoreboard import Row, breaches_of, gated, model_name
+from ftx.tasks import LOWER_IS_BETTER, TASKS
 
 LOSS = "loss"
 MEASURED: Mapping[str, bool] = {
     LOSS: True,
-    "accuracy": False,
-    "f1_macro": False,
-    "f1_micro": False,
     "flip_rate": True,
     "p50_ms": True,
     "p95_ms": True,
     "rows_per_second": False,
     "size_mb": True,
 }
-"""Figures that evaluations and trainings hold whatever metrics are installed -> whether less is better."""
+"""Figures that evaluations and trainings hold whatever the task and the metrics -> whether less is better."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +39,20 @@ class Objective:
 
 
 def choose_objective(name: str | None, plan: Plan, plugins: PluginManager) -> Objective | Problem:
-    """The figure that is asked for; by default `metric` of the plan's last training, or macro F1 where none trains."""
-    metrics = {name: not metric.higher_is_better for name, metric in plugins.all_metrics().items()}
-    known = {**MEASURED, **metrics}
+    """The figure that is asked for; by default `metric` of the plan's last training, or the task's own where none
+    trains."""
+    task = TASKS[plan.model.task]
+    metrics = {name: not metric.higher_is_better for name, metric in plugins.metrics(plan.model.task).items()}
+    known = {**MEASURED, **{name: name in LOWER_IS_BETTER for name in task.figures}, **metrics}
     if name is None:
         own = [getattr(planned.config, "metric", None) for planned in plan.steps if planned.step.stage == "train"]
-        name = str(own[-1]) if own and own[-1] else "f1_macro"
+        name = str(own[-1]) if own and own[-1] not in (None, "auto") else task.metric
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
         return Problem(f"unknown objective {name} ({hint})", "--objective", (f"name one: {', '.join(sorted(known))}",))
     if name == LOSS and not any(planned.step.stage == "train" for planned in plan.steps):
-        hint = "name another, such as --objective f1_macro"
+        hint = f"name another, such as --objective {task.metric}"
         return Problem("the loss is that of a training, and no step of this plan trains", "--objective", (hint,))
     return Objective(name, known[name])
 

@@ -28,6 +28,7 @@ from ftx.sweep.objective import Objective, choose_objective, measure
 from ftx.sweep.search import WORST_EXCESS, Search, combinations
 from ftx.sweep.space import Asked, as_settings, read_settings
 from ftx.sweep.trials import Trial, Trials
+from ftx.tasks import TASKS
 
 LEAST_EXCESS = 1e-9
 """What a broken budget counts at least: a variant may be refused for being slow, with every limit kept."""
@@ -201,7 +202,7 @@ class _Sweep:
             figure = measure(self.terms.objective, ran, plan)
             if error is None and figure is None:
                 name = self.terms.objective.name
-                hint = "name another: --objective f1_macro"
+                hint = f"name another: --objective {TASKS[plan.model.task].metric}"
                 raise FtxError(f"the objective {name} is not measured by {' '.join(self.terms.words)}", hint)
             trial = replace(trial, state="done", figure=figure)
         if error is not None:

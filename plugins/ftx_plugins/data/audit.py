@@ -25,6 +25,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
+from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.data.conflicts import read_conflicts
 from ftx_plugins.data.near_duplicates import Clusters, cluster_texts
@@ -125,8 +126,11 @@ def audit(
 
     Raises `FtxError` for a data set whose rows have no single label, or too few of one.
     """
-    if data.meta.get("task", "text-classification") != "text-classification":
-        raise FtxError(f"the task is {data.meta['task']}", "only text-classification can be audited")
+    if (task := data.meta.get("task", TEXT_CLASSIFICATION)) != TEXT_CLASSIFICATION:
+        raise FtxError(
+            f"an audit is for {TEXT_CLASSIFICATION}, and the data set is for {task}",
+            "see what data found in the rows: ftx show latest:data",
+        )
     rows = _Rows.read(data, splits)
     names = tuple(data.meta["labels"])
     report = json.loads((data.path / "report.json").read_text(encoding="utf-8"))

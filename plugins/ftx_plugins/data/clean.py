@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
+from ftx.tasks import REGRESSION
 from ftx_plugins.data.config import REPLACE, DataConfig
 from ftx_plugins.data.conflicts import write_conflicts
 from ftx_plugins.data.duplicates import KEPT, LEAKED, resolve_others
@@ -84,7 +85,9 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     metrics = make_metrics(staged, resolution, targets, splits, lengths)
     placed = np.full(len(kept), NOWHERE, dtype=np.int8)
     placed[kept] = splits
-    metrics["near_duplicates"], shown = near_duplicate_figures(near, staged, placed, config)
+    metrics["near_duplicates"], shown = near_duplicate_figures(
+        near, staged, placed, config, has_labels=context.model.task != REGRESSION
+    )
     report = make_report(metrics, staged, resolution, sources) | {
         "row_sources": {split: split if (given == place).any() else "train" for place, split in enumerate(SPLITS)},
         "near_duplicate_clusters": shown,
@@ -278,10 +281,9 @@ def _log(metrics: Mapping[str, Any], context: Context) -> None:
     rows, splits = metrics["rows"], metrics["splits"]
     near = metrics["near_duplicates"]
     if near.get("clusters"):
-        context.log(
-            f"{near['rows']} rows are near-duplicates of others, in {near['clusters']} clusters "
-            f"({near['clusters_with_several_labels']} of them with several labels)"
-        )
+        several = near["clusters_with_several_labels"]
+        contradicting = "" if several is None else f" ({several} of them with several labels)"
+        context.log(f"{near['rows']} rows are near-duplicates of others, in {near['clusters']} clusters{contradicting}")
     duplicates = rows["duplicates_exact"] + rows["duplicates_near"]
     context.log(
         f"{rows['read']} rows read, {rows['kept']} kept ({duplicates} duplicates dropped): "

@@ -65,11 +65,12 @@ def look_for_near_duplicates(
 
 
 def near_duplicate_figures(
-    near: NearDuplicates | None, staged: Staged, splits: np.ndarray, config: DataConfig
+    near: NearDuplicates | None, staged: Staged, splits: np.ndarray, config: DataConfig, *, has_labels: bool = True
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The figures for the run, and the largest clusters for the report.
 
-    `splits` is the split of each staged row, -1 for those that are in none.
+    `splits` is the split of each staged row, -1 for those that are in none. Without labels (`has_labels`), in a
+    regression, texts that are nearly the same may well have different targets: such clusters are not counted.
     """
     if near is None:
         return {"action": "off"}, []
@@ -81,7 +82,9 @@ def near_duplicate_figures(
         "similarity": config.near_duplicate_similarity,
         "clusters": len(groups),
         "rows": sum(len(group) for group in groups),
-        "clusters_with_several_labels": sum(len(set(staged.labels[group].tolist())) > 1 for group in groups),
+        "clusters_with_several_labels": (
+            sum(len(set(staged.labels[group].tolist())) > 1 for group in groups) if has_labels else None
+        ),
         "clusters_in_several_splits": sum(len(set(splits[group].tolist())) > 1 for group in written),
         "rows_with_one_in_another_file": dict(near.leaks),
         "dropped": int(near.leaked.sum()) if config.drop_leaked else 0,

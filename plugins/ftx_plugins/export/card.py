@@ -12,10 +12,36 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ftx.step import ModelSettings
+from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION
 
 CARD_FILE = "README.md"
-METRICS = {"accuracy": ("accuracy", "Accuracy"), "f1_macro": ("f1", "Macro F1")}
+METRICS = {
+    "accuracy": ("accuracy", "Accuracy"),
+    "f1_macro": ("f1", "Macro F1"),
+    "f1_micro": ("f1", "Micro F1"),
+    "rmse": ("rmse", "RMSE"),
+    "pearson": ("pearsonr", "Pearson correlation"),
+}
 """Name in an evaluation -> type and name on the hub."""
+HUB_TASK = "text-classification"
+"""What the hub calls all tasks with one head on top of the whole text."""
+MEANINGS = {
+    TEXT_CLASSIFICATION: (
+        "Sorts a {text} into {outputs} labels.",
+        "A text of another kind gets one of the labels too: check on rows of your own before you rely on it. Scores "
+        "are probabilities; they say how often such an answer was right only where a temperature was fitted.",
+    ),
+    MULTI_LABEL: (
+        "Gives a {text} any number of {outputs} labels, perhaps none.",
+        "A text of another kind may get some of the labels too: check on rows of your own before you rely on it. Each "
+        "score is a probability of its own, and a label is predicted where its score reaches its threshold.",
+    ),
+    REGRESSION: (
+        "Gives a {text} a number.",
+        "A text of another kind gets a number too: check on rows of your own before you rely on it.",
+    ),
+}
+"""Task -> what the model does, and what its answers are worth."""
 Json = Mapping[str, Any]
 
 
@@ -28,7 +54,7 @@ def write_card(folder: Path, meta: Json, model: ModelSettings, evaluation: Json 
     measured = evaluation or {}
     base = model.name if model.on_hub else None  # a folder of this machine says nothing to others
     data = ModelCardData(
-        pipeline_tag=meta["task"],
+        pipeline_tag=HUB_TASK,
         library_name="ftx",
         base_model=base,
         tags=["ftx", *dict.fromkeys(variant["format"] for variant in meta["variants"])],
@@ -50,10 +76,11 @@ def _results(meta: Json, measured: Json) -> Iterator[EvalResult]:
     for model in measured.get("models", ()):
         if not model.get("variant"):
             continue
-        for name, (kind, title) in METRICS.items():
+        for name in _measures(meta):
+            kind, title = METRICS[name]
             if isinstance(model.get(name), int | float):
                 yield EvalResult(
-                    task_type=meta["task"],
+                    task_type=HUB_TASK,
                     dataset_type="private",
                     dataset_name="the training data's held-out rows",
                     dataset_split=measured["split"],
@@ -65,14 +92,16 @@ def _results(meta: Json, measured: Json) -> Iterator[EvalResult]:
 
 def _body(meta: Json, measured: Json, base: str | None) -> Iterator[str]:
     pair = "pair of texts" if meta.get("pair") else "text"
-    yield f"Sorts a {pair} into {len(meta['labels'])} labels. Exported by ftx, each variant checked against the model"
-    yield "that it was made from."
+    what, worth = MEANINGS[meta["task"]]
+    yield what.format(text=pair, outputs=len(meta["labels"]))
+    yield "Exported by ftx, each variant checked against the model that it was made from."
     yield from ("", "## Intended use", "")
-    yield f"Texts like those it was trained on, of at most {meta['max_length']} tokens; longer ones are cut. A text of"
-    yield "another kind gets one of the labels too: check on rows of your own before you rely on it. Scores are"
-    yield "probabilities; they say how often such an answer was right only where a temperature was fitted."
-    yield from ("", "```sh", 'ftx predict FOLDER "some text"', "ftx bench FOLDER", "```", "", "## Labels", "")
-    yield from (f"{place}. {_text(label)}" for place, label in enumerate(meta["labels"]))
+    yield f"Texts like those it was trained on, of at most {meta['max_length']} tokens; longer ones are cut."
+    yield worth
+    yield from ("", "```sh", 'ftx predict FOLDER "some text"', "ftx bench FOLDER", "```")
+    if meta["task"] != REGRESSION:
+        yield from ("", "## Labels", "")
+        yield from (f"{place}. {_text(label)}" for place, label in enumerate(meta["labels"]))
     yield from ("", "## Variants", "")
     yield from _table(
         ("variant", "runtime", "MB", "largest difference of a logit", "label independent of its batch", "temperature"),
@@ -86,8 +115,12 @@ def _body(meta: Json, measured: Json, base: str | None) -> Iterator[str]:
         yield from ("", "## Evaluation", "")
         yield f"{measured['rows']} rows of the {measured['split']} split; in brackets 95% intervals."
         yield ""
-        titles = ("variant", "accuracy", "macro F1", "labels that are not the reference’s")
-        yield from _table(titles, [_evaluated(each) for each in measured["models"] if each.get("variant")])
+        titles = (
+            "variant",
+            *(METRICS[name][1] for name in _measures(meta)),
+            "predictions that are not the reference’s",
+        )
+        yield from _table(titles, [_evaluated(meta, each) for each in measured["models"] if each.get("variant")])
     yield from ("", "## Provenance", "")
     yield from _provenance(meta, base)
 
@@ -100,10 +133,15 @@ def _variant(variant: Json) -> tuple[str, ...]:
     return (variant["name"], variant["runtime"], size, difference, independent, f"{variant.get('temperature', 1):.3g}")
 
 
-def _evaluated(model: Json) -> tuple[str, ...]:
+def _measures(meta: Json) -> tuple[str, ...]:
+    """The figures that are told: the task's first two."""
+    return TASKS[meta["task"]].figures[:2]
+
+
+def _evaluated(meta: Json, model: Json) -> tuple[str, ...]:
     intervals = model.get("intervals", {})
     flips = model.get("flip_rate")
-    quality = (_figure(model.get(name), intervals.get(name)) for name in METRICS)
+    quality = (_figure(model.get(name), intervals.get(name)) for name in _measures(meta))
     return (model["variant"], *quality, "–" if flips is None else f"{flips:.2%}")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ftx.artifacts import Artifact
+from ftx.tasks import MULTI_LABEL, REGRESSION
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_rows, split_path
 from ftx_plugins.export.tokenizer import backend_tokenizer
@@ -28,11 +30,17 @@ def profile_of(loaded: LoadedCheckpoint, encoder: TextEncoder, data: Artifact, s
     lengths = np.array([len(encoding) for encoding in encodings])
     unknown = unknown_token_id(backend_tokenizer(loaded))
     count = 0 if unknown is None else sum(encoding.ids.count(unknown) for encoding in encodings)
-    names = data.meta["labels"]
-    found = np.bincount(rows.labels, minlength=len(names)) / len(rows.labels)
     return Profile(
         texts=len(rows.texts),
-        label_shares={name: round(float(share), 4) for name, share in zip(names, found, strict=True)},
+        label_shares=_label_shares(rows.labels, data.meta["labels"], loaded.task),
         length_shares=[round(float((lengths <= bound).mean()), 4) for bound in LENGTH_BOUNDS],
         unknown_token_rate=float(f"{count / max(1, int(lengths.sum())):.4g}"),
     ).to_meta()
+
+
+def _label_shares(labels: np.ndarray, names: Sequence[str], task: str) -> dict[str, float]:
+    """Of the rows, those with each label; several labels a row add up to more than 1, and numbers are no labels."""
+    if task == REGRESSION:
+        return {}
+    rows = labels.sum(axis=0) if task == MULTI_LABEL else np.bincount(labels, minlength=len(names))
+    return {name: round(float(count) / len(labels), 4) for name, count in zip(names, rows, strict=True)}

@@ -15,6 +15,7 @@ from ftx.errors import FtxError
 from ftx.runs import RunRecord, read_plan
 from ftx.scoreboard import Row, model_name
 from ftx.store import Store
+from ftx.tasks import TEXT_CLASSIFICATION
 
 Json = Mapping[str, Any]
 
@@ -143,8 +144,16 @@ class RunSeen:
 
 
 def gather(record: RunRecord, store: Store) -> RunSeen:
-    """Read what `record` tells of. What the store has lost since is left out, not an error."""
+    """Read what `record` tells of. What the store has lost since is left out, not an error.
+
+    Raises `FtxError` for a run of another task than text classification.
+    """
     plan = read_plan(store, record.id)
+    if (task := plan.get("task", TEXT_CLASSIFICATION)) != TEXT_CLASSIFICATION:
+        raise FtxError(
+            f"the run {record.id} is for {task}, and only {TEXT_CLASSIFICATION} can be reported",
+            "see its figures: ftx show latest:evaluate",
+        )
     planned = plan.get("steps", [])
     steps = tuple(
         StepDone(result, planned[place] if place < len(planned) else {}, _open(result.get("artifact"), store))

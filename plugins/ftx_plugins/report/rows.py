@@ -10,7 +10,7 @@ import numpy as np
 
 from ftx.artifacts import Evaluation
 from ftx.scoreboard import model_name
-from ftx_serving.predictor import softmax
+from ftx_serving.decoding import softmax
 
 BINS = 10
 

@@ -10,7 +10,9 @@ from tokenizers import Encoding, Tokenizer
 
 from ftx import machine
 from ftx.artifacts import Bundle
+from ftx.errors import FtxError
 from ftx.step import Runtime
+from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_serving.contract import GOLDEN_FILE, TOKENIZER_FILE, Contract, Variant
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.engine import Engine, EngineSettings
@@ -84,6 +86,7 @@ def deploy(
     warn: Callable[[str], None] = lambda message: None,
 ) -> Deployment:
     """Load, check and measure the bundle, and start its engine. Raises `FtxError` where it must not serve."""
+    _require_one_label(name, bundle)
     load = _Loader(bundle, runtimes, settings, warn)
     first = load(settings.threads)
     check_golden(bundle, first)
@@ -119,6 +122,16 @@ def deploy(
         threads=crew.threads,
         measured=crew.measured,
     )
+
+
+def _require_one_label(name: str, bundle: Bundle) -> None:
+    """The wire formats know answers of one label a text only."""
+    task = Contract.from_meta(bundle.meta).task
+    if task != TEXT_CLASSIFICATION:
+        raise FtxError(
+            f"{name}: the bundle is for {task}, and only {TEXT_CLASSIFICATION} is served over HTTP",
+            'answer texts without a server: ftx predict REF "some text"',
+        )
 
 
 @dataclass

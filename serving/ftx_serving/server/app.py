@@ -16,9 +16,9 @@ from starlette.types import ASGIApp
 
 from ftx.errors import FtxError
 from ftx.plugins import own_version
+from ftx_serving.decoding import ranked
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.refusal import Reason, Refused
-from ftx_serving.predictor import ranked
 from ftx_serving.server import forms, open_inference
 from ftx_serving.server.answering import Answered, answer
 from ftx_serving.server.body import decode, read_body

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 
 from ftx_serving.contract import Contract
+from ftx_serving.decoding import ranked
 from ftx_serving.engine.items import Answer, Side, Source
 from ftx_serving.engine.refusal import Reason, Refused
-from ftx_serving.predictor import ranked
 
 Direction = Literal["left", "right", "Left", "Right"]
 Function = Literal["softmax", "sigmoid", "none"]

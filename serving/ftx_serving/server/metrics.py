@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from ftx_serving.decoding import softmax
 from ftx_serving.engine.items import Answer
 from ftx_serving.engine.running import Batch
-from ftx_serving.predictor import softmax
 from ftx_serving.profile import LENGTH_BOUNDS, Profile
 from ftx_serving.server.answering import Answered
 from ftx_serving.server.models import Models

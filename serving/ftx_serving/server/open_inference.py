@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 
 from ftx_serving.contract import Contract
+from ftx_serving.decoding import softmax
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Answer, Source, TokenIds
 from ftx_serving.engine.refusal import Reason, Refused
-from ftx_serving.predictor import softmax
 
 TEXT, PAIR = "text", "text_pair"
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
