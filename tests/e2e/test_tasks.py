@@ -14,15 +14,19 @@ import pytest
 from click.testing import CliRunner
 
 import ftx
-from ftx.artifacts import Artifact, open_artifact
+from ftx.artifacts import Artifact, Bundle, open_artifact
 from ftx.cli import cli
-from ftx.errors import PlanError
+from ftx.config import load_config
+from ftx.errors import FtxError, PlanError
+from ftx.planner import make_plan
 from ftx.plugins import PluginManager
 from ftx.runner import RunResult
+from ftx.sweep.objective import Objective, choose_objective
 from ftx.testing.projects import QUICK
 from ftx.testing.tiny import FILLER, WORDS
 from ftx_plugins.checkpoint import load_checkpoint
 from ftx_serving.contract import Contract
+from ftx_serving.engine.deployment import DeploySettings, deploy
 from ftx_serving.predictor import Predictor
 
 pytestmark = pytest.mark.xdist_group("tasks")
@@ -179,6 +183,12 @@ def test_regression_goes_all_the_way_in_units_of_its_target(
         ("multi-label-classification", ["train.metric=rmse"], "which multi-label-classification does not have"),
         ("regression", ['data.label_separator="|"'], "data.label_separator is for multi-label-classification"),
         ("text-classification", ["train.thresholds=half"], "train.thresholds is for multi-label-classification"),
+        ("regression", ["data.folds=3"], "data.folds is for text-classification"),
+        (
+            "multi-label-classification",
+            ["train.combine=soft-vote", "train.seeds=[1, 2]"],
+            "train.combine = 'soft-vote' is for text-classification",
+        ),
     ],
 )
 def test_what_a_task_does_not_have_is_refused_while_the_plan_is_made(
@@ -190,3 +200,89 @@ def test_what_a_task_does_not_have_is_refused_while_the_plan_is_made(
         ftx.run(["train"], path, settings=settings)
     assert said in str(caught.value)
     assert any("--set" in hint for problem in caught.value.problems for hint in problem.hints)
+
+
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (["augment", "train"], "augment:synonyms"),
+        (["train", "distill"], "distill:logits"),
+        (["train", "export", "serve"], "serve:http"),
+    ],
+)
+def test_a_step_for_one_label_a_row_is_refused_while_the_plan_is_made(
+    tiny_encoder: Path, tmp_path: Path, words: list[str], step: str
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\na,1\nb,2\n", encoding="utf-8")
+    path = write_project(tmp_path, tiny_encoder, "regression", 'train = "rows.csv"')
+    with pytest.raises(PlanError) as caught:
+        ftx.run(words, path)
+    refused = [problem for problem in caught.value.problems if problem.where == step]
+    assert "does not work for regression, only for text-classification" in str(refused[0])
+
+
+def test_an_audit_of_numbers_is_refused_before_the_data_are_read(tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\na,1\nb,2\n", encoding="utf-8")
+    path = write_project(tmp_path, tiny_encoder, "regression", 'train = "rows.csv"')
+    ran = CliRunner().invoke(cli, ["data", "audit", "--config", str(path)])
+    assert ran.exit_code == 2
+    assert "an audit is for text-classification, and model.task is regression" in ran.output
+    assert not (tmp_path / ".ftx" / "runs").exists()
+
+
+def test_a_report_and_a_server_refuse_several_labels_a_row(multi_label: tuple[Path, RunResult]) -> None:
+    root, result = multi_label
+    out = root / "report.html"
+    ran = CliRunner().invoke(cli, ["report", "--config", str(root / "ftx.toml"), "--out", str(out)])
+    assert (ran.exit_code, out.exists()) == (2, False)
+    assert "only text-classification can be reported" in ran.output
+    bundle = last(result, "export")
+    assert isinstance(bundle, Bundle)
+    with pytest.raises(FtxError, match="only text-classification is served over HTTP"):
+        deploy("model", bundle, PluginManager.load(third_party=False).runtimes(), DeploySettings())
+
+
+def test_card_and_profile_of_a_bundle_speak_of_several_labels(multi_label: tuple[Path, RunResult]) -> None:
+    _, result = multi_label
+    bundle = last(result, "choose")
+    card = (bundle.path / "README.md").read_text(encoding="utf-8")
+    assert "Gives a text any number of 3 labels, perhaps none." in card and "accuracy" not in card.lower()
+    assert "| variant | Micro F1 | Macro F1 |" in card
+    shares = bundle.meta["profile"]["label_shares"]
+    assert set(shares) == set(WORDS) and all(0.1 < share < 0.6 for share in shares.values())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train.lora_rank=4"],
+        ["train.average=last-steps", "train.keep_average=always", "train.average_share=0.5"],
+        ["train.seeds=[1, 2]", "train.combine=uniform"],
+    ],
+)
+def test_a_checkpoint_of_numbers_is_in_units_of_the_target_however_it_was_trained(
+    tiny_encoder: Path, tmp_path: Path, settings: list[str]
+) -> None:
+    rows = texts_about(80, 3, lambda source: [source.choice(list(WORDS))])
+    value = {"negative": 20.0, "neutral": 50.5, "positive": 90.0}
+    table = "".join(f"{text},{value[labels[0]]}\n" for text, labels in rows)
+    (tmp_path / "rows.csv").write_text(f"text,label\n{table}", encoding="utf-8")
+    path = write_project(tmp_path, tiny_encoder, "regression", 'train = "rows.csv"')
+    result = ftx.run(["train"], path, settings=[*LEARN, "train.epochs=3", "train.mixed_precision=fp32", *settings])
+    [trained] = [row for row in result.rows if row.step == "train:finetune" and row.split == "validation"]
+    said = last(result, "train").manifest.metrics["validation"]["rmse"]
+    assert trained.score == pytest.approx(said, rel=1e-3)
+    assert 5 < said < 60  # standardised, it would be about 1
+
+
+@pytest.mark.parametrize(
+    ("task", "objective"),
+    [("regression", Objective("rmse", True)), ("text-classification", Objective("f1_macro", False))],
+)
+def test_a_sweep_makes_the_own_metric_of_the_task_best(
+    tiny_encoder: Path, tmp_path: Path, task: str, objective: Objective
+) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\na,1\nb,2\n", encoding="utf-8")
+    path = write_project(tmp_path, tiny_encoder, task, 'train = "rows.csv"')
+    plugins = PluginManager.load(third_party=False)
+    assert choose_objective(None, make_plan(["train"], load_config(path), plugins), plugins) == objective
