@@ -124,9 +124,15 @@ def choose_variant(
     """
     known = {candidate.name: candidate for candidate in contract.variants}
     if variant is not None and variant not in known:
-        raise FtxError(f"the bundle has no variant {variant}; it has: {', '.join(known) or 'none'}")
+        raise FtxError(
+            f"the bundle has no variant {variant}; it has: {', '.join(known) or 'none'}",
+            "name one of them: --variant NAME",
+        )
     if runtime is not None and runtime not in runtimes:
-        raise FtxError(f"there is no runtime {runtime}; there are: {', '.join(sorted(runtimes)) or 'none'}")
+        raise FtxError(
+            f"there is no runtime {runtime}; there are: {', '.join(sorted(runtimes)) or 'none'}",
+            "name one of them: --runtime NAME",
+        )
     candidates = [known[variant]] if variant is not None else contract.variants
     executors = [runtimes[runtime]] if runtime is not None else list(runtimes.values())
     refused = []

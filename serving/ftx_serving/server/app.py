@@ -194,6 +194,8 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
     async def infer(request: Request, name: str, version: str = VERSION) -> Response:
         body = await read_body(request, service.settings)
         deployment = _find(models, name, version)
+        if open_inference.BINARY_HEADER in request.headers:
+            raise HttpError(400, Reason.VALIDATION.value, open_inference.BINARY)
         asked = decode(body, open_inference.decoder)
         sources, wanted = open_inference.understand(asked, deployment.contract, deployment.vocabulary)
         answered = await service.ask(request, name, sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TypeVar
 
 import msgspec
@@ -49,7 +50,9 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Form]) -> Form:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise Refused(Reason.VALIDATION, str(error)) from None
+        # A value outside an enumeration would be quoted, and it may be anything.
+        message = re.sub(r"Invalid enum value .* - at", "Invalid enum value - at", str(error), flags=re.DOTALL)
+        raise Refused(Reason.VALIDATION, message) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         what = "nested too deeply" if isinstance(error, RecursionError) else "not JSON in UTF-8"
         raise HttpError(400, "validation", f"the body is {what}") from None

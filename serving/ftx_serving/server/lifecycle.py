@@ -52,6 +52,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, but with what the kernel has accepted taken first: closing would reset it."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await super().shutdown(sockets)
+
 
 async def _serve(service: Service, listener: socket.socket, say: Callable[[str], None]) -> None:
     server = _Server(_config(service))

@@ -21,6 +21,8 @@ TEXT, PAIR = "text", "text_pair"
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 LABEL, SCORE, SCORES, LOGITS = "label", "score", "scores", "logits"
 OUTPUTS = (LABEL, SCORE, SCORES, LOGITS)
+BINARY_HEADER = "inference-header-content-length"
+BINARY = "binary tensors are not taken: send JSON (tritonclient: binary_data=False)"
 EXTENSIONS = ["model_repository"]
 
 
@@ -154,7 +156,7 @@ def _flat(tensor: Tensor, datatype: str) -> list[Any]:
     if tensor.datatype != datatype:
         raise _invalid(f"an input is not {datatype}")
     if tensor.data is None or "binary_data_size" in tensor.parameters:
-        raise _invalid("binary tensors are not taken: send JSON (tritonclient: binary_data=False)")
+        raise _invalid(BINARY)
     values = tensor.data
     for _ in tensor.shape[1:]:
         if all(isinstance(value, list) for value in values):

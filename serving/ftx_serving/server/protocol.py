@@ -7,6 +7,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+LINGER_SECONDS = 0.5
+
 
 class LimitedProtocol(HttpToolsProtocol):
     """Cuts a connection whose request's head is too slow or too long, and so frees what it holds."""
@@ -46,6 +48,20 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes = False, 0
         self._stop_timer()
         super().on_headers_complete()
+
+    def shutdown(self) -> None:
+        """The server stops. A connection without a request may have one on its way: it gets a moment for that.
+
+        uvicorn would close it, and with it lose a request that the client has sent to a server that had accepted it.
+        """
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LINGER_SECONDS, self._close_if_idle)
+        else:
+            super().shutdown()
+
+    def _close_if_idle(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
 
     def _start_timer(self) -> None:
         self._timer = self.loop.call_later(self.header_seconds, self._cut)

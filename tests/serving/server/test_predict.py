@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -145,22 +146,28 @@ def test_a_deadline_that_cannot_be_met_is_429_and_nonsense_is_422(start: Start) 
     assert server.post("/predict", {"inputs": "good"}, {"x-request-timeout-ms": "soon"}).status == 422
 
 
-@pytest.fixture
-def held(start: Start) -> Iterator[tuple[Running, Any]]:
-    """A server whose worker waits until `release()`."""
-    import threading
+@dataclass
+class Held:
+    server: Running
+    busy: threading.Event
+    free: threading.Event
 
+
+@pytest.fixture
+def held(start: Start) -> Iterator[Held]:
+    """A server whose worker waits, once it is `busy`, until `free`."""
     server = start(deploy=replace(ONE_WORKER, limits=Limits(queue_seconds=1e-9)))
     engine = server.service.models.find().engine
-    free = threading.Event()
+    busy, free = threading.Event(), threading.Event()
     feed = engine._encoder.feed
 
     def wait_and_feed(*arguments: Any, **named: Any) -> Any:
-        assert free.wait(20)
+        busy.set()
+        assert free.wait(60)
         return feed(*arguments, **named)
 
     engine._encoder.feed = wait_and_feed  # type: ignore[method-assign]
-    yield server, free.set
+    yield Held(server, busy, free)
     free.set()
 
 
@@ -171,34 +178,34 @@ def wait_until(condition: Any) -> None:
     assert condition()
 
 
-def test_overload_is_429_with_the_time_to_wait(held: tuple[Running, Any]) -> None:
-    server, release = held
+def test_overload_is_429_with_the_time_to_wait(held: Held) -> None:
+    server = held.server
     engine = server.service.models.find().engine
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.post, "/predict", {"inputs": "good"})
-        wait_until(lambda: engine.queued()[0] == 1)
+        assert held.busy.wait(20)
         engine._load.tokens_per_second = engine._load.tokens / 3.5
         refused = server.post("/predict", {"inputs": "bad"})
-        release()
+        held.free.set()
         assert first.result(20).status == 200
     assert (refused.status, refused.json["error_type"]) == (429, "overloaded")
     assert refused.headers["retry-after"] == "4"
 
 
-def test_a_client_that_goes_is_dropped_from_the_queue(held: tuple[Running, Any]) -> None:
-    server, release = held
+def test_a_client_that_goes_is_dropped_from_the_queue(held: Held) -> None:
+    server = held.server
     engine = server.service.models.find().engine
     engine._load.tokens_per_second = 1e12
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.post, "/predict", {"inputs": "table"})
-        wait_until(lambda: engine.queued()[0] == 1 and not engine._pending)
+        assert held.busy.wait(20)
         body = json.dumps({"inputs": "good"}).encode()
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             client.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
             wait_until(lambda: len(engine._pending) == 1)
         [waiting] = list(engine._pending._items)
         wait_until(lambda: waiting.given_up)
-        release()
+        held.free.set()
         assert first.result(20).status == 200
     wait_until(lambda: engine.queued()[0] == 0)
 
