@@ -127,7 +127,7 @@ def ftx_quantize():
 def ftx_export():
     takes = {"model": Checkpoint, "bundle": Bundle | None}
     yield _step("export", "words", Bundle, takes, default=True)
-    yield _step("export", "letters", Bundle, takes)
+    yield _step("export", "letters", Bundle, takes, tasks=("text-classification",))
 
 
 @hookimpl

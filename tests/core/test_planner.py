@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ftx.artifacts import Bundle, Checkpoint
 from ftx.errors import PlanError
 from ftx.planner import make_plan
+from ftx.tasks import task_of_head
 
 HEAD = '{"architectures": ["BertForSequenceClassification"], "model_type": "bert"}'
 
@@ -248,3 +251,36 @@ def test_a_step_that_lacks_a_package_names_the_line_that_adds_it(project, words_
     message = problems(["train"], project(), words_plugin)
     assert "needs sparkle, not installed" in message
     assert "pip install sparkle" in message
+
+
+REGRESSION = "[model]\nname = 'encoder'\ntask = 'regression'\n"
+
+
+def test_a_step_that_does_not_work_for_the_task_is_a_problem_of_the_plan(project, words_plugin):
+    message = problems(["train", "export:letters"], project(REGRESSION), words_plugin)
+    assert "export:letters: does not work for regression, only for text-classification" in message
+    assert make_plan(["train", "export:words"], project(REGRESSION), words_plugin)
+
+
+def test_a_limit_on_a_figure_that_the_task_does_not_have_is_a_problem_of_the_plan(project, words_plugin):
+    text = REGRESSION + "[budget]\naccuracy_drop = 0.01\nmetric_drop = 0.5\n"
+    message = problems(["train"], project(text), words_plugin)
+    assert "budget.accuracy_drop: regression has no figure that accuracy_drop could limit" in message
+    assert "metric_drop could" not in message
+
+
+@pytest.mark.parametrize(
+    ("config", "task"),
+    [
+        ('{"architectures": ["BertForSequenceClassification"]}', "text-classification"),
+        ('{"architectures": ["BertForSequenceClassification"], "id2label": {"0": "x"}}', "regression"),
+        ('{"architectures": ["A"], "problem_type": "regression"}', None),
+        (
+            '{"architectures": ["BertForSequenceClassification"], "problem_type": "multi_label_classification"}',
+            "multi-label-classification",
+        ),
+        ('{"architectures": ["BertForTokenClassification"]}', None),
+    ],
+)
+def test_the_task_of_a_trained_head_is_told_from_the_configuration(config, task):
+    assert task_of_head(json.loads(config)) == task

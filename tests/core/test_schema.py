@@ -99,7 +99,7 @@ def test_a_project_that_uses_every_kind_of_table_is_valid():
         ("[export]\nformats = []", "export.formats: [] "),
         ("[budget]\naccuracy = 0.1", "budget: Additional properties"),
         ("[budget]\nflip_rate = 2", "budget.flip_rate: 2 is greater than the maximum"),
-        ("[model]\ntask = 'ner'", "model.task: 'text-classification' was expected"),
+        ("[model]\ntask = 'ner'", "model.task: 'ner' is not one of"),
         ("[requires]\nplugins = [1]", "requires.plugins.0: 1 is not of type 'string'"),
         ("data = 3", "data: 3 is not of type 'object'"),
     ],

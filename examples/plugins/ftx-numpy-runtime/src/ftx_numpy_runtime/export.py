@@ -33,8 +33,8 @@ def run(config: NumpyConfig, inputs: Mapping[str, Artifact], context: Context) -
     loaded = load_checkpoint(model.path, trust_remote_code=context.model.trust_remote_code)
     refuse_unless_bert(loaded)
     rows = read_rows(data)
-    task = model.meta.get("task", context.model.task)
-    encoder = TextEncoder(backend_tokenizer(loaded), contract_of(loaded, task=task, pair=rows[0].pair is not None))
+    contract = contract_of(loaded, pair=rows[0].pair is not None, tolerance=data.meta.get("tolerance"))
+    encoder = TextEncoder(backend_tokenizer(loaded), contract)
     lengths = [len(encoding) for encoding in encoder.encode(*texts_of(rows))]
     tried = spread_by_length(rows, lengths, config.parity_texts)
     check_tokenizer(loaded, encoder, tried)
@@ -52,7 +52,7 @@ def run(config: NumpyConfig, inputs: Mapping[str, Artifact], context: Context) -
         open=load,
     )
     expected = parity.run_cases(TorchSession(loaded.model), cases)
-    workshop.build(blueprint, expected, "torch fp32", parity.Tolerance(parity.FP32_TOLERANCE))
+    workshop.build(blueprint, expected, "torch fp32", workshop.fp32)
     lineage = {"model": model.digest, "data": data.digest}
     draft.finish(context, lineage=lineage, recipe=model.meta.get("recipe"), base=model.meta.get("base"))
     return {"variants": workshop.metrics}
