@@ -246,8 +246,8 @@ def race(run: RunSeen) -> Race | None:
 def _measured(
     found: Mapping[str, float], top: float, text: Callable[[float], str], end: Callable[[float], str]
 ) -> Whisker:
-    at, left, right = (round(100 * found[name] / top, 2) for name in ("value", "low", "high"))
-    return Whisker("", text(found["value"]), f"{end(found['low'])} to {end(found['high'])}", at, left, right, zero=0)
+    at, low, high = (round(100 * found[name] / top, 2) for name in ("value", "low", "high"))
+    return Whisker("", text(found["value"]), f"{end(found['low'])} to {end(found['high'])}", at, low, high, zero=0)
 
 
 def _ratio(found: Mapping[str, float] | None) -> str:

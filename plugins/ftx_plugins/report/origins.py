@@ -194,7 +194,7 @@ def _flat(metrics: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def environment(run: RunSeen) -> list[tuple[str, str]]:
     """The machine, and the versions of what had a hand in it."""
-    machine = run.plan.get("machine") or (run.choice and _machine_of_choice(run)) or {}
+    machine = run.plan.get("machine") or _machine_of_choice(run)
     found = [
         (title, figures.short(machine[name]))
         for name, title in (("processor", "processor"), ("cores", "cores"), ("device", "device"))
@@ -209,8 +209,7 @@ def environment(run: RunSeen) -> list[tuple[str, str]]:
 
 
 def _machine_of_choice(run: RunSeen) -> Json:
-    for step in run.of_stage("choose"):
-        if step.artifact:
-            machine: Json = step.artifact.meta.get("choice", {}).get("machine", {})
-            return machine
-    return {}
+    """Of a run whose plan was not kept."""
+    choices = [step.artifact.meta.get("choice", {}) for step in run.of_stage("choose") if step.artifact]
+    machine: Json = choices[0].get("machine", {}) if choices else {}
+    return machine

@@ -96,9 +96,9 @@ def _change(entry: Json, reach: float) -> Whisker:
     low, high = entry.get("change_interval") or (entry["change"], entry["change"])
     detail = f"{figures.percent(entry['accuracy'])} right now; change {figures.points_interval((low, high))}"
     tone = "loss" if high < 0 else "gain" if low > 0 else ""
-    at, left, right = (round(50 + 50 * value / reach, 2) for value in (entry["change"], low, high))
-    change = figures.points(entry["change"])
-    return Whisker(str(entry["slice"]), change, detail, at, left, right, zero=50, tone=tone, rows=entry["rows"])
+    at, start, end = (round(50 + 50 * value / reach, 2) for value in (entry["change"], low, high))
+    text = figures.points(entry["change"])
+    return Whisker(str(entry["slice"]), text, detail, at, start, end, zero=50, tone=tone, rows=entry["rows"])
 
 
 @dataclass(frozen=True)

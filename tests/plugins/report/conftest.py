@@ -253,6 +253,18 @@ def runs(store: Store) -> Runs:
     return Runs(store)
 
 
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of two runs, as a file: written once, since it is only looked at."""
+    from ftx_plugins.report.page import render
+
+    folder = tmp_path_factory.mktemp("report")
+    store = Store(folder / ".ftx")
+    records = [write_run(store, "20260102-030405-00000"), write_run(store, "20260102-030406-00000")]
+    (folder / "report.html").write_text(render(records, store), encoding="utf-8")
+    return folder / "report.html"
+
+
 @pytest.fixture
 def page(store: Store) -> Callable[..., str]:
     """`page(record, …)`: the HTML of these runs, all on one line."""

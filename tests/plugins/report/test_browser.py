@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from ftx_plugins.report.page import render
-
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed: apt-get install chromium")
 DESK, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 780}
@@ -21,16 +19,14 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
 
 @pytest.fixture
-def visit(browser: Any, runs: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def visit(browser: Any, two_runs: Path) -> Iterator[Callable[..., Any]]:
     """`visit(**options of the browser's context)`: the report of two runs; what the console said fails the test."""
-    path = tmp_path / "report.html"
-    path.write_text(render([runs.write(), runs.write("20260102-030406-00000")], runs.store), encoding="utf-8")
     said: list[str] = []
     requested: list[str] = []
     opened = []
@@ -42,14 +38,14 @@ def visit(browser: Any, runs: Any, tmp_path: Path) -> Iterator[Callable[..., Any
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: requested.append(request.url))
-        page.goto(path.as_uri())
+        page.goto(two_runs.as_uri())
         return page
 
     yield open_page
     for context in opened:
         context.close()
     assert said == []
-    assert requested == [path.as_uri()] * len(opened)
+    assert requested == [two_runs.as_uri()] * len(opened)
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE])
