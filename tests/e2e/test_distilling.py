@@ -8,6 +8,8 @@ import pytest
 
 from ftx.artifacts import open_artifact
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 [distill]
 layers = 1

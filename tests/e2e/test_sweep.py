@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 RANGES = (
     "--set", "train.learning_rate=1e-4..5e-3:log",
     "--set", "train.loss=cross-entropy|focal",

@@ -29,7 +29,7 @@ from ftx_serving.contract import Contract
 from ftx_serving.engine.deployment import DeploySettings, deploy
 from ftx_serving.predictor import Predictor
 
-pytestmark = pytest.mark.xdist_group("tasks")
+pytestmark = [pytest.mark.xdist_group("tasks"), pytest.mark.slow]
 
 LEARN = ("train.early_stopping=0", "train.learning_rate=1e-3", "train.dropout=0", "data.validation_size=0.2")
 """With these a tiny model has learnt in some twenty epochs what the words mean."""

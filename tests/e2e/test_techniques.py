@@ -7,7 +7,7 @@ import pytest
 from ftx.console import cross_validation_lines
 from ftx.errors import ExitCode
 
-pytestmark = pytest.mark.xdist_group("techniques")
+pytestmark = [pytest.mark.xdist_group("techniques"), pytest.mark.slow]
 
 ROWS = [(f"{word} car n{row}", label) for row in range(20) for word, label in (("good", "yes"), ("bad", "no"))]
 
