@@ -129,6 +129,7 @@ def sweeps_trials(sweeps: Sweeps) -> list[Any]:
     return Trials(sweeps.store, folder.name).all()
 
 
+@pytest.mark.slow
 def test_the_search_comes_closer_to_the_best_than_its_random_beginning(sweeps):
     result = sweeps("train", sets=("train.quality=0.0..1.0",), objective="loss", trials=20, stop_early=False)
     random_ones = [trial.figure for trial in result.trials[:5]]
@@ -168,6 +169,7 @@ def test_the_same_command_again_tries_nothing_again(sweeps, calls):
     assert second.trials == first.trials and second.best == first.best and second.error is None
 
 
+@pytest.mark.slow
 def test_more_trials_go_on_as_if_all_had_been_asked_for_at_once(sweeps, project, plugins):
     ranges = ("train.quality=0.0..1.0", "train.kind=a|b")
     sweeps("train", sets=ranges, trials=5)

@@ -42,6 +42,7 @@ def both(make_project: Any, encoder: Path) -> Any:
     return two, ran, one.ftx("run", "train", *TRAIN, *model), model
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one_with_twice_the_rows_in_its_batch(both):
     _, two, one, _ = both
     curves = [

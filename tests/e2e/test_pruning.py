@@ -8,6 +8,8 @@ import pytest
 
 from ftx.artifacts import open_artifact
 
+pytestmark = pytest.mark.slow
+
 PRUNE = """
 [prune]
 flops = 0.6

@@ -210,15 +210,15 @@ def test_serving_imports_neither_torch_nor_transformers(tiny_bundle: Bundle, tmp
         (["latest"], "no run in"),
         (["{bundle}", "{bundle}"], "2 models came with 0 names"),
         (["{bundle}", "--name", "a b"], "no name for a model"),
-        (["{model}"], "holds no artifact"),
+        (["{folder}"], "holds no artifact"),
         (["{bundle}", "--api-key-env", "NOT_SET_ANYWHERE"], "holds no API key"),
         (["{bundle}", "--variant", "other"], "no variant other"),
     ],
 )
 def test_what_cannot_be_served_is_one_clear_error(
-    arguments: list[str], says: str, tiny_bundle: Bundle, tiny_classifier: Path, tmp_path: Path
+    arguments: list[str], says: str, tiny_bundle: Bundle, tmp_path: Path
 ) -> None:
-    filled = [each.format(bundle=tiny_bundle.path, model=tiny_classifier) for each in arguments]
+    filled = [each.format(bundle=tiny_bundle.path, folder=tmp_path) for each in arguments]
     command = [sys.executable, "-m", "ftx", "serve", *filled, "--port", "0"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=dict(os.environ))
     assert ran.returncode == 2, ran.stderr

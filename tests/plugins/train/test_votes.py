@@ -133,6 +133,7 @@ def test_the_size_of_an_ensemble_is_that_of_all_its_members(ensemble, tiny_class
     assert 2.9 * one < candidate.size_bytes < 3.2 * one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["dynamic", "static"])
 def test_an_ensemble_is_quantized_and_exported_as_one_graph_for_each_format(
     ensemble, recipe, tiny_dataset, tmp_path, make_context
