@@ -7,10 +7,8 @@ from pathlib import Path
 
 from ftx import FtxError, ModelSettings, Problem
 from ftx.sources import HUB, read_model_folder
-from ftx_plugins.data.columns import column_problems
-from ftx_plugins.data.peek import peek_columns
 from ftx_plugins.distill.config import DistillConfig
-from ftx_plugins.distill.unlabelled import SETTING, columns_of
+from ftx_plugins.distill.unlabelled import file_of
 
 
 def check(config: DistillConfig, model: ModelSettings) -> Iterator[Problem]:
@@ -21,18 +19,4 @@ def check(config: DistillConfig, model: ModelSettings) -> Iterator[Problem]:
         except FtxError as error:
             yield Problem(error.message, "distill.student", error.hints)
     if config.unlabelled is not None:
-        yield from _check_unlabelled(config, Path(config.unlabelled))
-
-
-def _check_unlabelled(config: DistillConfig, path: Path) -> Iterator[Problem]:
-    if path.is_dir():
-        yield Problem(f"{path} is a folder, and one file is read", SETTING, ("name the file in it",))
-        return
-    columns = columns_of(config)
-    try:
-        found = peek_columns(path, columns)
-    except FtxError as error:
-        yield Problem(error.message, SETTING, error.hints)
-    else:
-        if found is not None:
-            yield from column_problems(columns, found, path.name)
+        yield from file_of(config).check()
