@@ -309,7 +309,7 @@ def ftx_step_failed(run: str, step: str, error: str) -> None:
 
 @hookspec
 def ftx_run_finished(run: str, status: str) -> None:
-    """A run has ended: `done`, `failed`, `budget` or `interrupted`.
+    """A run has ended: `done`, `failed`, `budget`, `interrupted`, or `stopped` early as one of a sweep's trials.
 
     Example:
 

@@ -132,8 +132,10 @@ class _Run:
                 seconds = time.perf_counter() - started
                 self._finished(planned, record, artifact, cached=hit is not None, seconds=seconds)
             self._check_budget(planned)
+        except Stopped:
+            raise
         except FtxError as error:
-            if error.code not in (ExitCode.BUDGET, ExitCode.DONE):
+            if error.code != ExitCode.BUDGET:
                 error.hints = (*error.hints, self._resume_hint())
             self.events.emit("step_failed", step=planned.name, error=error.message)
             raise

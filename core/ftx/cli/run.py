@@ -61,8 +61,8 @@ def run(
     plan = make_plan(steps, read_config(config_path, settings), plugins, processes=count)
     options = ("--processes", str(processes)) if processes > 1 else ()
     command = command_line("run", *steps, *options, config_path=config_path, settings=settings)
-    if processes > 1 and executor != "local":
-        raise FtxError(f"--processes trains on this machine, and --executor {executor} elsewhere", "leave one out")
+    if count > 1 and executor != "local":
+        raise FtxError(f"several processes train by themselves, and --executor {executor} elsewhere", "leave one out")
     if processes > 1 and place.size == 1:
         context.exit(launch(_arguments(context, command, as_json=as_json, quiet=quiet), processes, command))
     if place.size > 1:

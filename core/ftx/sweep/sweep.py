@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ftx.artifacts import canonical_json
+from ftx.artifacts import Artifact, canonical_json
 from ftx.config import load_config
 from ftx.errors import BudgetError, Bug, ExitCode, FtxError, PlanError, Problem, Stopped
 from ftx.events import Events, Listener
-from ftx.plan import Plan, step_key
+from ftx.plan import REFERENCE, SOURCE, SUBJECT, Plan, step_key
 from ftx.planner import FINAL, make_plan
 from ftx.plugins import PluginManager
 from ftx.runner import RunResult, run_plan
@@ -115,7 +116,18 @@ def plan_sweep(
         problems.append(chosen)
     if problems or not isinstance(chosen, Objective):
         raise PlanError(list(dict.fromkeys(problems)))
+    asked = replace(asked, fixed=(*asked.fixed, *_pinned(plans[0], asked)))
     return Terms(tuple(words), config_path, asked, chosen, trials, stop_early, plans[0], command)
+
+
+def _pinned(plan: Plan, asked: Asked) -> tuple[str, ...]:
+    """The models that settings name, by their folders: `latest` would be another one after each trial."""
+    named = {space.key for space in asked.spaces} | {SOURCE, REFERENCE, SUBJECT}
+    return tuple(
+        f"{setting}={json.dumps(str(given.path))}"
+        for setting, given in plan.given.items()
+        if isinstance(given, Artifact) and setting not in named
+    )
 
 
 def carry_out(terms: Terms, plugins: PluginManager, watcher: Watcher) -> SweepResult:

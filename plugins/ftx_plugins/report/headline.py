@@ -38,6 +38,7 @@ STOPPED = {
     "interrupted": "The run was interrupted",
     "killed": "The run was killed",
     "running": "The run is not over",
+    "stopped": "The run was stopped early",
 }
 
 

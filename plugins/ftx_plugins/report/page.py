@@ -139,4 +139,5 @@ def _took(record: RunRecord) -> str:
         return ""
     if record.steps and all(step["cached"] for step in record.steps):
         return "all reused"
-    return figures.seconds((datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)).seconds)
+    took = datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)
+    return figures.seconds(took.total_seconds())

@@ -136,7 +136,8 @@ def scatters(runs: Sequence[RunSeen], *, names: Sequence[str]) -> Scatters | Non
     if not charts:
         return None
     keyed = tuple(name for name, shape in (*SHAPES.items(), ("torch", OTHER_SHAPE)) if shape in shapes)
-    return Scatters(split, tuple(charts), keyed, floor is not None or first.budget.size_mb is not None)
+    limited = any(limit is not None for limit in (floor, first.budget.latency_p95_ms, first.budget.size_mb))
+    return Scatters(split, tuple(charts), keyed, limited)
 
 
 def _floor(reference: Row | None, budget: BudgetTable) -> float | None:
