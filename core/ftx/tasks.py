@@ -10,6 +10,8 @@ TEXT_CLASSIFICATION = "text-classification"
 MULTI_LABEL = "multi-label-classification"
 REGRESSION = "regression"
 
+LOWER_IS_BETTER = frozenset({"loss", "rmse", "mae"})
+"""Figures of which less is better."""
 SEQUENCE_HEAD = "ForSequenceClassification"
 """How the names of architectures with a head on top of the whole text end, and of those with one on each token."""
 TOKEN_HEAD = "ForTokenClassification"
@@ -29,7 +31,10 @@ class TaskFacts:
     """What training measures on the validation rows, beside the loss; the first two are shown for each epoch."""
     limits: frozenset[str]
     """Limits of `[budget]` on quality that mean something for it."""
-    higher_is_better: bool = True
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.metric not in LOWER_IS_BETTER
 
 
 TASKS: Mapping[str, TaskFacts] = {
@@ -53,10 +58,8 @@ TASKS: Mapping[str, TaskFacts] = {
         "rmse",
         ("rmse", "pearson", "spearman", "mae"),
         frozenset({"metric_drop"}),
-        higher_is_better=False,
     ),
 }
-LOWER_IS_BETTER = frozenset({"loss", "rmse", "mae"})
 QUALITY_LIMITS = frozenset[str]().union(*(facts.limits for facts in TASKS.values()))
 
 

@@ -56,8 +56,7 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
             f"{folder} has no trained head for {type(model).__name__} (missing: {missing})",
             "train one first: ftx run train …",
         )
-    with loading(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(folder, trust_remote_code=trust_remote_code)
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
     task = task_of_head(model.config.to_dict()) or TEXT_CLASSIFICATION
     return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer), task)
@@ -115,11 +114,17 @@ def save_checkpoint(loaded: LoadedCheckpoint, folder: Path) -> None:
 def save_successor(loaded: LoadedCheckpoint, source: Artifact, context: Context) -> None:
     """Write a changed model as the step's checkpoint, with the tokenizer and the facts of the one that it was."""
     # Tokenizing has left its truncation in the tokenizer at hand, and saving would keep that.
-    options = {"local_files_only": True, "trust_remote_code": context.model.trust_remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(source.path, **options)
+    tokenizer = load_tokenizer(source.path, trust_remote_code=context.model.trust_remote_code)
     with quiet_transformers():
         save_checkpoint(replace(loaded, tokenizer=tokenizer), context.out)
     context.describe(**source.meta)
+
+
+def load_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Any:
+    """The tokenizer in `folder`. One of its own for each use: tokenizing leaves its truncation in it, and saving would
+    keep that. Raises `FtxError` where it cannot be loaded."""
+    with loading(folder):
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
 
 
 def batches_of_like_length(lengths: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:
@@ -141,23 +146,34 @@ def compute_logits(
 
     Batches hold rows of like length, padded to their longest. `progress(done, total)` is called after each.
     """
-    encoded = loaded.tokenizer(
-        list(texts), list(pairs) if pairs is not None else None, truncation=True, max_length=loaded.max_length
-    )
-    lengths = [len(ids) for ids in encoded["input_ids"]]
     device = next(loaded.model.parameters()).device
-    logits = np.zeros((len(lengths), len(loaded.labels)), dtype=np.float32)
-    done = 0
-    for rows in batches_of_like_length(lengths, batch_size):
-        batch = loaded.tokenizer.pad(
-            {name: [values[row] for row in rows] for name, values in encoded.items()}, return_tensors="pt"
-        ).to(device)
+    logits = np.zeros((len(texts), len(loaded.labels)), dtype=np.float32)
+    for rows, batch in padded_batches(loaded.tokenizer, texts, pairs, loaded.max_length, batch_size, progress):
         with torch.inference_mode():
-            logits[rows] = loaded.model(**batch).logits.float().cpu().numpy()
+            logits[rows] = loaded.model(**batch.to(device)).logits.float().cpu().numpy()
+    return logits
+
+
+def padded_batches(
+    tokenizer: Any,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    max_length: int,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """Row numbers and inputs of batches of like length, padded to their longest.
+
+    `progress(done, total)` is called when the next batch is asked for.
+    """
+    encoded = tokenizer(list(texts), list(pairs) if pairs is not None else None, truncation=True, max_length=max_length)
+    done = 0
+    for rows in batches_of_like_length([len(ids) for ids in encoded["input_ids"]], batch_size):
+        columns = {name: [values[row] for row in rows] for name, values in encoded.items()}
+        yield rows, tokenizer.pad(columns, return_tensors="pt")
         done += len(rows)
         if progress:
-            progress(done, len(lengths))
-    return logits
+            progress(done, len(texts))
 
 
 @contextlib.contextmanager

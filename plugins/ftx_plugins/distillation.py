@@ -26,7 +26,7 @@ from transformers import get_linear_schedule_with_warmup, set_seed
 
 from ftx import Artifact, Context, FtxError
 from ftx.errors import ExitCode
-from ftx.tasks import TEXT_CLASSIFICATION
+from ftx.tasks import LOWER_IS_BETTER, TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.tasks.encoding import encoder_of
@@ -34,7 +34,7 @@ from ftx_plugins.tasks.learning import divergence, mean_loss
 from ftx_plugins.train.precision import has_bf16
 from ftx_plugins.train.precision_choice import PrecisionChoice, choose_precision
 from ftx_plugins.train.sampling import EpochOrder
-from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
+from ftx_plugins.train.tokens import TokenizedSplit, collator_of, tokenize_split
 
 TEMPERATURE = 2.0
 WARMUP = 0.1
@@ -245,9 +245,7 @@ class _Distiller:
         in_fp32 = course.full_precision or not has_bf16(context.device)
         self.choice = PrecisionChoice("fp32") if in_fp32 else choose_precision("auto", self.model, context)
         self.precision = self.choice.precision
-        tokenizer = student.tokenizer
-        multiple = 8 if self.precision == "bf16" else 1
-        self.collate = Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, student.max_length)
+        self.collate = collator_of(student.tokenizer, student.max_length, 8 if self.precision == "bf16" else 1)
         self.order = EpochOrder(rows.lengths, course.batch_size, context.seed, group_by_length=True)
         self.steps = math.ceil(len(rows) / course.batch_size)
         total = self.steps * course.epochs
@@ -303,7 +301,7 @@ class _Distiller:
             return [], None
         self.model.eval()
         figures = [*place.figures, selection.evaluate(self.model)]
-        sign = -1 if selection.metric == "loss" else 1
+        sign = -1 if selection.metric in LOWER_IS_BETTER else 1
         scores = [sign * one[selection.metric] for one in figures]
         best = scores.index(max(scores))
         if best == place.epoch:

@@ -11,10 +11,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from transformers import AutoTokenizer
 
 from ftx.errors import FtxError
-from ftx_plugins.checkpoint import batches_of_like_length, loading, max_length_of, read_model
+from ftx_plugins.checkpoint import load_tokenizer, max_length_of, padded_batches, read_model
 
 MAX_TOKENS = 256
 """Texts are cut here: what stands behind hardly changes a mean, and attention costs the square."""
@@ -35,10 +34,7 @@ class Embedder:
                 "get the model again, whole, or name another: --set model.name=…",
             )
         self._encoder: Any = model.base_model.to(device).eval()
-        with loading(folder):
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=trust_remote_code
-            )
+        self._tokenizer: Any = load_tokenizer(folder, trust_remote_code=trust_remote_code)
         self._max_length = min(max_length_of(model.config, self._tokenizer), MAX_TOKENS)
 
     def embed(
@@ -48,23 +44,14 @@ class Embedder:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> np.ndarray:
         """The mean of each text's last hidden states, float32 of shape (texts, hidden); padding does not count."""
-        encoded = self._tokenizer(
-            list(texts), None if pairs is None else list(pairs), truncation=True, max_length=self._max_length
-        )
-        lengths = [len(ids) for ids in encoded["input_ids"]]
         device = next(self._encoder.parameters()).device
-        vectors = np.zeros((len(lengths), self._encoder.config.hidden_size), dtype=np.float32)
-        done = 0
-        for rows in batches_of_like_length(lengths, BATCH):
-            batch = self._tokenizer.pad(
-                {name: [values[row] for row in rows] for name, values in encoded.items()}, return_tensors="pt"
-            ).to(device)
+        vectors = np.zeros((len(texts), self._encoder.config.hidden_size), dtype=np.float32)
+        for rows, batch in padded_batches(self._tokenizer, texts, pairs, self._max_length, BATCH, progress):
+            inputs = batch.to(device)
             with torch.inference_mode():
-                hidden = self._encoder(**batch).last_hidden_state.float()
-            mask = batch["attention_mask"].unsqueeze(-1)
+                hidden = self._encoder(**inputs).last_hidden_state.float()
+            mask = inputs["attention_mask"].unsqueeze(-1)
             vectors[rows] = ((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy()
-            done += len(rows)
-            progress(done, len(lengths))
         return vectors
 
 

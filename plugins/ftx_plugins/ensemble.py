@@ -114,18 +114,20 @@ def vote_jump(ensemble: Mapping[str, Any] | None, classes: int) -> float:
     return math.log1p(classes * ensemble["members"])
 
 
-def make_ensemble(members: Sequence[Any], vote: Vote) -> EnsembleForSequenceClassification:
-    """The ensemble of these classifiers, which it takes over; in evaluation mode.
-
-    Raises `FtxError` for classifiers whose code comes with the model: an ensemble's folder holds no code.
-    """
-    first = members[0].config
+def require_members(members: Sequence[Any]) -> None:
+    """Raise `FtxError` for classifiers whose code comes with the model: an ensemble's folder holds no code."""
     for member in members:
         if type(member).__module__.startswith("transformers_modules."):
             raise FtxError(
                 f"{type(member).__name__} comes with code of its own, and an ensemble cannot hold it",
                 "combine the seeds' weights instead: --set 'train.combine=\"greedy\"'",
             )
+
+
+def make_ensemble(members: Sequence[Any], vote: Vote) -> EnsembleForSequenceClassification:
+    """The ensemble of these classifiers, which it takes over; in evaluation mode. Raises as `require_members`."""
+    require_members(members)
+    first = members[0].config
     config = EnsembleConfig(
         members=[_described(member) for member in members],
         vote=vote,

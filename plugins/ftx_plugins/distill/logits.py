@@ -14,7 +14,6 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
 from ftx import Artifact, Context, FtxError
 from ftx_plugins.checkpoint import LoadedCheckpoint, quiet_transformers, save_checkpoint
@@ -25,10 +24,11 @@ from ftx_plugins.distill.teacher import kept_logits, open_teacher
 from ftx_plugins.distill.unlabelled import NAME, write_unlabelled
 from ftx_plugins.distillation import NO_LABEL, Course, KeptLogits, Selection, Trained, learn
 from ftx_plugins.metrics.classification import accuracy
+from ftx_plugins.tasks.learning import mean_loss
 from ftx_plugins.tasks.scoring import scoring_of
 from ftx_plugins.train.logits import logits_on
 from ftx_plugins.train.report import Figures
-from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
+from ftx_plugins.train.tokens import TokenizedSplit, collator_of, tokenize_split
 
 STEP = "distillation"
 """Of the folder of its saves, and in messages."""
@@ -86,10 +86,18 @@ def run(config: DistillConfig, inputs: Mapping[str, Artifact], context: Context)
         "truncated_rows": rows.truncated,
         "losses": trained.losses,
         "seconds_distilling": round(time.monotonic() - started, 2),
-        "history": [
-            {name: value for name, value in figures.items() if name != "per_class"} for figures in trained.figures
-        ],
+        "history": _history(trained),
     }
+
+
+def _history(trained: Trained) -> list[dict[str, Any]]:
+    """The figures of each epoch, by the names that a training has for them."""
+    named = {"loss": "eval_loss"}
+    return [
+        {"epoch": epoch, "train_loss": loss}
+        | {named.get(name, name): value for name, value in figures.items() if name != "per_class"}
+        for epoch, (loss, figures) in enumerate(zip(trained.losses, trained.figures, strict=True), 1)
+    ]
 
 
 def _training_split(config: DistillConfig, data: Artifact, context: Context) -> tuple[Any, int]:
@@ -129,14 +137,13 @@ def _tokenize(name: str, split: Any, student: Student, data: Artifact, context: 
 
 def _evaluation(loaded: LoadedCheckpoint, rows: TokenizedSplit, wanted: np.ndarray, config: DistillConfig) -> Any:
     """A function that gives a model's figures on the validation rows, its agreement with the teacher among them."""
-    tokenizer = loaded.tokenizer
-    collator = Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", 1, loaded.max_length)
+    collator = collator_of(loaded.tokenizer, loaded.max_length)
     taught = np.asarray(wanted).argmax(axis=1)
     scoring = scoring_of(loaded.task, loaded.labels)
 
     def evaluate(model: Any) -> Figures:
         logits = logits_on(model, rows, collator, len(loaded.labels), config.batch_size)
-        loss = float(cross_entropy(torch.from_numpy(logits), torch.from_numpy(rows.labels)))
+        loss = float(mean_loss(loaded.task, torch.from_numpy(logits), torch.from_numpy(rows.labels)))
         agreement = accuracy(taught, logits, loaded.labels)
         return {**scoring.compute(rows.labels, logits), "loss": loss, "agreement": agreement}
 

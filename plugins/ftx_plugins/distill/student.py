@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
-from transformers import AutoConfig, AutoTokenizer, set_seed
+from transformers import AutoConfig, set_seed
 
 from ftx import Artifact, Context, FtxError
 from ftx.sources import HUB, read_model_folder
-from ftx_plugins.checkpoint import LoadedCheckpoint, loading, max_length_of
+from ftx_plugins.checkpoint import LoadedCheckpoint, load_tokenizer, loading, max_length_of
 from ftx_plugins.distill.config import DistillConfig
 from ftx_plugins.ensemble import is_ensemble
 from ftx_plugins.prune.anatomy import dissect
 from ftx_plugins.prune.surgery import keep_layers, settle
-from ftx_plugins.train.head import has_trained_head, head_modules, load_classifier
+from ftx_plugins.train.head import has_trained_head, load_classifier, set_head_dropout
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,7 @@ def make_student(config: DistillConfig, teacher: LoadedCheckpoint, source: Artif
         student = _layers_of(config, teacher, source, context)
     else:
         student = _encoder(config, teacher, context)
-    model = student.loaded.model
-    for module in head_modules(model):
-        if isinstance(module, nn.Dropout):
-            module.p = config.dropout
-    model.to(context.device)
+    student.loaded.model.to(context.device)
     return student
 
 
@@ -76,6 +71,7 @@ def _layers_of(config: DistillConfig, teacher: LoadedCheckpoint, source: Artifac
     layers = pick_layers(count, there, config.pick)
     keep_layers(anatomy, layers)
     settle(anatomy)
+    set_head_dropout(model, config.dropout)
     tokenizer = _tokenizer(source.path, context)
     max_length = min(config.max_length or teacher.max_length, teacher.max_length)
     return Student(LoadedCheckpoint(model, tokenizer, teacher.labels, max_length), source.path, layers)
@@ -115,7 +111,4 @@ def _folder_of(config: DistillConfig, context: Context) -> Path:
 
 
 def _tokenizer(folder: Path, context: Context) -> Any:
-    with loading(folder):
-        return AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=context.model.trust_remote_code
-        )
+    return load_tokenizer(folder, trust_remote_code=context.model.trust_remote_code)

@@ -12,6 +12,8 @@ import numpy as np
 from ftx import Artifact, Context, FtxError
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, load_checkpoint
+from ftx_plugins.train.head import listed
+from ftx_plugins.train.saves import write_json
 
 CHUNK = 1024
 """Rows that are asked about at a time; a killed run asks about no more than so many again."""
@@ -28,7 +30,7 @@ def open_teacher(source: Artifact, data: Artifact, context: Context) -> LoadedCh
     names = data.meta["labels"]
     if set(teacher.labels) != set(names):
         raise FtxError(
-            f"the teacher's labels ({_listed(teacher.labels)}) are not the data's ({_listed(names)})",
+            f"the teacher's labels ({listed(teacher.labels)}) are not the data's ({listed(names)})",
             "name a teacher that was trained on these labels: --set distill.teacher=REF",
             "or train one on this data: ftx run train distill",
         )
@@ -57,18 +59,7 @@ def kept_logits(
             pairs = rows.get("text_pair")
             kept[start : start + CHUNK] = compute_logits(teacher, rows["text"], pairs)[:, order]
             kept.flush()
-            _note(place, min(start + CHUNK, len(split)))
+            write_json(place, {"rows": min(start + CHUNK, len(split))})
             context.progress(min(start + CHUNK, len(split)), len(split), "rows", doing="teacher's answers")
     logits: np.ndarray = np.load(path, mmap_mode="r")
     return logits
-
-
-def _note(place: Path, rows: int) -> None:
-    draft = place.with_suffix(".tmp")
-    draft.write_text(json.dumps({"rows": rows}), encoding="utf-8")
-    draft.replace(place)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:12])
-    return f"{shown}, …" if len(names) > 12 else shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Metric, hookimpl
-from ftx.tasks import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
+from ftx.tasks import LOWER_IS_BETTER, MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
 
 
 @hookimpl
@@ -51,5 +51,5 @@ def ftx_metrics() -> Iterable[Metric]:
             compute=f"ftx_plugins.metrics.regression:{name}",
             tasks=(REGRESSION,),
             requires=("scipy",),
-            higher_is_better=name in ("pearson", "spearman"),
+            higher_is_better=name not in LOWER_IS_BETTER,
         )

@@ -68,7 +68,8 @@ class Job:
         settle(self.anatomy)
         pruned = accuracy_on(self.loaded.model, self.calibration)
         removing = time.monotonic() - self.started
-        teacher = load_checkpoint(self.source.path, device=self.context.device).model
+        trusted = self.context.model.trust_remote_code
+        teacher = load_checkpoint(self.source.path, trust_remote_code=trusted, device=self.context.device).model
         recovery = distill(self.loaded, teacher, self.layers, self.data, _course(self.config), self.context)
         recovered = accuracy_on(self.loaded.model, self.calibration)
         save_successor(self.loaded, self.source, self.context)

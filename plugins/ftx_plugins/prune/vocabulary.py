@@ -16,11 +16,16 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoTokenizer
 
 from ftx import Artifact, Context, FtxError
 from ftx.errors import ExitCode
-from ftx_plugins.checkpoint import LoadedCheckpoint, load_checkpoint, quiet_transformers, save_checkpoint
+from ftx_plugins.checkpoint import (
+    LoadedCheckpoint,
+    load_checkpoint,
+    load_tokenizer,
+    quiet_transformers,
+    save_checkpoint,
+)
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.prune.config import VocabularyConfig
 from ftx_plugins.prune.job import open_model
@@ -131,9 +136,7 @@ def _shrink_embeddings(model: Any, kept: Sequence[int], ids: Mapping[int, int]) 
 
 def _save(loaded: LoadedCheckpoint, source: Artifact, after: Tokenizer, context: Context) -> None:
     """Write model and tokenizer. Everything that transformers knows of the tokenizer stays, but for its tokens."""
-    tokenizer = AutoTokenizer.from_pretrained(
-        source.path, local_files_only=True, trust_remote_code=context.model.trust_remote_code
-    )
+    tokenizer = load_tokenizer(source.path, trust_remote_code=context.model.trust_remote_code)
     tokenizer._tokenizer = after
     with quiet_transformers():
         save_checkpoint(replace(loaded, tokenizer=tokenizer), context.out)

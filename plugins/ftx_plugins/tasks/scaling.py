@@ -31,21 +31,21 @@ class Scale:
 
     def fold(self, model: Any) -> None:
         """Make a model that gives standardised numbers give them in units of the target."""
-        output = _output_layer(model)
+        output = output_layer(model)
         with torch.no_grad():
             output.weight.mul_(self.std)
             output.bias.mul_(self.std).add_(self.mean)
 
     def unfold(self, model: Any) -> None:
         """The other way round: for a trained head that is trained further."""
-        output = _output_layer(model)
+        output = output_layer(model)
         with torch.no_grad():
             output.weight.div_(self.std)
             output.bias.sub_(self.mean).div_(self.std)
 
 
-def _output_layer(model: Any) -> nn.Linear:
-    """The last linear layer of the head."""
+def output_layer(model: Any) -> nn.Linear:
+    """The last linear layer of the head; `FtxError` where it has none that gives one number."""
     prefix = model.base_model_prefix
     heads = [child for name, child in model.named_children() if name != prefix]
     layers = [module for head in heads for module in head.modules() if isinstance(module, nn.Linear)]

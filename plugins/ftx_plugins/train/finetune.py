@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer
 
 from ftx import Artifact, Context, FtxError
 from ftx.tasks import MULTI_LABEL, REGRESSION
 from ftx_plugins.checkpoint import (
     THRESHOLDS_FIELD,
     LoadedCheckpoint,
+    load_tokenizer,
     max_length_of,
     quiet_transformers,
     save_checkpoint,
 )
 from ftx_plugins.data.splits import load_split
-from ftx_plugins.ensemble import describe_ensemble, make_ensemble
+from ftx_plugins.ensemble import describe_ensemble, make_ensemble, require_members
 from ftx_plugins.tasks.encoding import encode_labels, scale_of
 from ftx_plugins.tasks.scoring import scoring_of
 from ftx_plugins.tasks.thresholds import choose_thresholds
@@ -41,7 +41,7 @@ from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision_choice import choose_precision
 from ftx_plugins.train.report import Figures, history
 from ftx_plugins.train.soup import Soup, figures_of, make_soup, rank
-from ftx_plugins.train.tokens import Collator, TokenizedSplit, tokenize_split
+from ftx_plugins.train.tokens import Collator, TokenizedSplit, collator_of, tokenize_split
 from ftx_plugins.train.trainer import Training, train
 
 GAP_ROWS = 2000
@@ -66,7 +66,7 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
     if crossed:
         model = None  # one model in memory at a time
         folds = cross_validate(job, data)
-    trainings, finished = {}, {}
+    trainings = {}
     for seed in config.seeds or (context.seed,):
         if config.seeds:
             context.log(f"seed {seed}")
@@ -74,10 +74,9 @@ def run(config: TrainConfig, inputs: Mapping[str, Artifact], context: Context) -
             model, _ = fresh_model(job.source, job.head.labels, job.scale, config, context)
         trainings[seed] = _train_seed(job, model, seed)
         model = None
-        if processes.is_leader():
-            finished[seed] = finish(job, trainings[seed])
     if not processes.is_leader():
         return {}
+    finished = {seed: finish(job, training) for seed, training in trainings.items()}
     best, soup = _combine(job, finished)
     ensemble = describe_ensemble(best.model.config)
     if job.scoring.task == MULTI_LABEL and config.thresholds == "best-f1":
@@ -126,7 +125,10 @@ def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context
         raise FtxError(f"the data set is for {made_for}, and model.task is {task}", "make it anew: ftx run data")
     scale = scale_of(data)
     model, head = fresh_model(source, names, scale, config, context)
-    choice = choose_precision(config.mixed_precision, model, context)
+    if config.combine in VOTES:
+        require_members([model])
+    with processes.leader_first():  # each would time for itself, and they might not agree
+        choice = choose_precision(config.mixed_precision, model, context)
     if config.unfreeze_last is not None or config.lora_rank:
         frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
         context.log(f"{frozen / model.num_parameters():.0%} of the weights are frozen")
@@ -176,10 +178,9 @@ def _combine(job: Job, finished: Mapping[int, Finished]) -> tuple[LoadedCheckpoi
         best.model = make_ensemble([finished[seed].model for seed in ranked], VOTES[combine]).to(context.device)
         context.log(f"of {len(finished)} seeds: all in the model, each as it is ({combine})")
         return best, Soup(ranked, evaluate(best.model))
-    weights = {
-        seed: {name: value.cpu().clone() for name, value in one.model.state_dict().items()}
-        for seed, one in finished.items()
-    }
+    weights = {seed: one.model.state_dict() for seed, one in finished.items()}
+    first = next(iter(weights))  # its model is the one that the averages are loaded into
+    weights[first] = {name: value.cpu().clone() for name, value in weights[first].items()}
     soup = make_soup(model, weights, figures, combine, job.metric, evaluate)
     context.log(f"of {len(finished)} seeds: {', '.join(map(str, soup.seeds))} in the model ({combine})")
     return best, soup
@@ -207,10 +208,7 @@ def _warn_about_learning_rate(config: TrainConfig, context: Context) -> None:
 
 
 def _load_tokenizer(source: Path, context: Context) -> Any:
-    """A tokenizer of its own for each use: tokenizing leaves its truncation in it, and saving would keep that."""
-    return AutoTokenizer.from_pretrained(
-        source, local_files_only=True, trust_remote_code=context.model.trust_remote_code
-    )
+    return load_tokenizer(source, trust_remote_code=context.model.trust_remote_code)
 
 
 def _load_split(data: Artifact, name: str) -> Any:
@@ -242,11 +240,8 @@ def _warn_about_truncation(rows: TokenizedSplit, max_length: int, context: Conte
 
 
 def _collator(source: Path, max_length: int, precision: Precision, context: Context) -> Collator:
-    tokenizer = _load_tokenizer(source, context)
-    if tokenizer.pad_token_id is None:
-        raise FtxError(f"the tokenizer of {source} has no padding token", "give it one, and save it in the folder")
     multiple = 1 if precision == "fp32" else 8  # the widths that 16-bit matrix units take whole
-    return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
+    return collator_of(_load_tokenizer(source, context), max_length, multiple)
 
 
 def _with_thresholds(job: Job, best: LoadedCheckpoint, soup: Soup) -> tuple[Job, Soup]:

@@ -23,6 +23,7 @@ from ftx_plugins.train.fresh import fresh_model
 from ftx_plugins.train.frozen import reuse_frozen
 from ftx_plugins.train.job import Job
 from ftx_plugins.train.losses import objective_of
+from ftx_plugins.train.saves import write_json
 from ftx_plugins.train.trainer import train
 
 
@@ -50,7 +51,8 @@ def cross_validate(job: Job, data: Artifact) -> dict[str, Any]:
         kept, folder = job.context.work / "folds" / f"{fold}.json", job.context.work / f"trainer-fold-{fold}"
         if not kept.exists():
             job.context.log(f"fold {fold + 1} of {count}")
-            _write(kept, _train_fold(job, folds == fold, folder))
+            kept.parent.mkdir(exist_ok=True)
+            write_json(kept, _train_fold(job, folds == fold, folder))
         figures.append(json.loads(kept.read_text(encoding="utf-8")))
         if folder.exists():  # a kill may have come right behind the figures
             shutil.rmtree(folder)
@@ -88,10 +90,3 @@ def _train_fold(job: Job, held_out: np.ndarray, folder: Path) -> dict[str, Any]:
         "best_epoch": training.best_step // training.steps_per_epoch,
         "validation": {name: value for name, value in figures.items() if name != "per_class"},
     }
-
-
-def _write(path: Path, figures: Mapping[str, Any]) -> None:
-    path.parent.mkdir(exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(figures), encoding="utf-8")
-    draft.replace(path)

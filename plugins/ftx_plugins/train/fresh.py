@@ -11,7 +11,7 @@ from transformers import set_seed
 from ftx import Context
 from ftx.tasks import REGRESSION
 from ftx_plugins.checkpoint import quiet_transformers, read_model
-from ftx_plugins.tasks.scaling import Scale
+from ftx_plugins.tasks.scaling import Scale, output_layer
 from ftx_plugins.train.config import TrainConfig
 from ftx_plugins.train.freeze import unfreeze_last
 from ftx_plugins.train.head import Head, load_classifier
@@ -61,8 +61,10 @@ def _with_head(
         trust_remote_code=context.model.trust_remote_code,
         task=context.model.task,
     )
-    if context.model.task == REGRESSION and not head.is_new:
-        scale.unfold(model)
+    if context.model.task == REGRESSION:
+        output_layer(model)  # it is to be scaled at the end: better refused before the training
+        if not head.is_new:
+            scale.unfold(model)
     if config.unfreeze_last is not None:
         unfreeze_last(model, config.unfreeze_last)
     return model, head

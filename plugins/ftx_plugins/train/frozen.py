@@ -27,6 +27,7 @@ from ftx import Context
 from ftx_plugins.checkpoint import batches_of_like_length
 from ftx_plugins.train.freeze import encoder_layers
 from ftx_plugins.train.job import Job
+from ftx_plugins.train.saves import write_json
 from ftx_plugins.train.tokens import Collator, TokenizedSplit
 
 SECONDS_BETWEEN_MARKS = 20.0
@@ -177,6 +178,4 @@ def _place(folder: Path) -> int:
 
 
 def _mark(folder: Path, rows: int) -> None:
-    draft = folder / "place.json.tmp"
-    draft.write_text(json.dumps({"rows": rows}), encoding="utf-8")
-    draft.replace(folder / "place.json")
+    write_json(folder / "place.json", {"rows": rows})

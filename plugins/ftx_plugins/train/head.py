@@ -51,8 +51,8 @@ def choose_head(config: Any, names: Sequence[str], new_head: bool, task: str = T
     if len(own) == len(names) and all(re.fullmatch(r"LABEL_\d+", name) for name in own):
         return Head(tuple(names), is_new=False)
     raise FtxError(
-        f"the labels of the data are not those of the model's head: the data has {len(names)} ({_listed(names)}), "
-        f"the head {len(own)} ({_listed(own)})",
+        f"the labels of the data are not those of the model's head: the data has {len(names)} ({listed(names)}), "
+        f"the head {len(own)} ({listed(own)})",
         NEW_HEAD_HINT,
     )
 
@@ -88,10 +88,14 @@ def load_classifier(
         with loading(folder):
             _replace_head(model, head.labels, trust_remote_code, task)
     _check_weights(folder, model, missing, head)
+    set_head_dropout(model, dropout)
+    return model, head
+
+
+def set_head_dropout(model: Any, dropout: float) -> None:
     for module in head_modules(model):
         if isinstance(module, nn.Dropout):
             module.p = dropout
-    return model, head
 
 
 def head_modules(model: Any) -> list[nn.Module]:
@@ -151,6 +155,7 @@ def _check_weights(folder: Path, model: Any, missing: Sequence[str], head: Head)
         )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Label names for a message, the first ones of many."""
     shown = ", ".join(names[:12])
     return f"{shown}, …" if len(names) > 12 else shown

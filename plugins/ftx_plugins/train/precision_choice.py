@@ -11,7 +11,6 @@ import json
 import statistics
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,6 +20,7 @@ from torch.nn.functional import linear
 from ftx import Context
 from ftx_plugins.train.config import Precision
 from ftx_plugins.train.precision import has_bf16, resolve_precision
+from ftx_plugins.train.saves import write_json
 
 CLEARLY_FASTER = 1.1
 """bf16 is taken where fp32 takes at least so many times as long: less is within the noise, and costs digits."""
@@ -63,7 +63,7 @@ def choose_precision(
             f"trained in {choice.precision}: a layer takes {choice.fp32_ms:.2f} ms in fp32 and {choice.bf16_ms:.2f} ms "
             "in bf16 on this processor"
         )
-    _write(kept, choice)
+    write_json(kept, asdict(choice))
     return choice
 
 
@@ -116,9 +116,3 @@ def _widest_shape(encoder: nn.Module) -> tuple[int, int]:
     ]
     largest = max(weights, key=torch.Tensor.numel)
     return largest.shape[0], largest.shape[1]
-
-
-def _write(path: Path, choice: PrecisionChoice) -> None:
-    draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps(asdict(choice)), encoding="utf-8")
-    draft.replace(path)

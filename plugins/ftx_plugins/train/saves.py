@@ -29,12 +29,17 @@ class Save:
         return _step(self.path)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a file that appears whole, or not at all."""
+    draft = path.with_name(f"{path.name}.tmp")
+    draft.write_text(json.dumps(value), encoding="utf-8")
+    draft.replace(path)
+
+
 def mark_complete(save: Path) -> None:
     """Say that all files of a save are written."""
     sizes = {file.name: file.stat().st_size for file in save.iterdir() if file.name != COMPLETE}
-    draft = save / f"{COMPLETE}.tmp"
-    draft.write_text(json.dumps(sizes), encoding="utf-8")
-    draft.replace(save / COMPLETE)
+    write_json(save / COMPLETE, sizes)
 
 
 def unmark(save: Path) -> None:

@@ -22,6 +22,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
+from ftx import FtxError
+from ftx_plugins.train.saves import write_json
+
 CHUNK = 1000
 """Rows tokenized at a time."""
 
@@ -97,6 +100,15 @@ class Collator:
         return torch.from_numpy(padded)
 
 
+def collator_of(tokenizer: Any, max_length: int, multiple: int = 1) -> Collator:
+    """The collator for a tokenizer; `FtxError` where that has no padding token."""
+    if tokenizer.pad_token_id is None:
+        raise FtxError(
+            f"the tokenizer of {tokenizer.name_or_path} has no padding token", "give it one, and save it in the folder"
+        )
+    return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
+
+
 def tokenize_split(
     split: Any,
     tokenizer: Any,
@@ -148,9 +160,7 @@ def _write(
     np.save(folder / "ends.npy", np.cumsum(np.asarray(lengths, dtype=np.int64)))
     np.save(folder / "labels.npy", encode_labels(split))
     done = {"rows": len(lengths), "truncated": truncated, "dtype": np.dtype(columns["input_ids"][1]).name}
-    draft = folder / "done.json.tmp"
-    draft.write_text(json.dumps(done), encoding="utf-8")
-    draft.replace(folder / "done.json")
+    write_json(folder / "done.json", done)
 
 
 def _count_truncated(

@@ -226,6 +226,12 @@ def test_the_weights_of_the_best_epoch_are_kept_and_training_stops_when_nothing_
     assert any("stopped after epoch 4" in message for message in recorder.messages("log"))
 
 
+def test_its_history_has_the_names_of_a_trainings_so_that_a_report_shows_both(distill):
+    _, metrics = distill(layers=1, epochs=2)
+    assert [row["epoch"] for row in metrics["history"]] == [1, 2]
+    assert {"train_loss", "eval_loss", "accuracy", "f1_macro"} <= metrics["history"][0].keys()
+
+
 @pytest.mark.parametrize("steps_taken", [9, 14])  # six steps an epoch: in the second epoch, and in the third
 def test_a_killed_distillation_goes_on_in_the_middle_of_an_epoch_and_ends_with_the_same_weights(
     distill, make_context, tmp_path, monkeypatch, recorder, steps_taken
