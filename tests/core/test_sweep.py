@@ -153,6 +153,8 @@ def test_a_trial_worse_than_the_median_is_stopped_and_leaves_no_work_behind(swee
     assert {states[trial.run] for trial in stopped} == {"stopped"}
     assert {states[trial.run] for trial in done} == {"done"}
     assert list((sweeps.store.root / "work").iterdir()) == []
+    logs = [(sweeps.store.runs / trial.run / "events.jsonl").read_text(encoding="utf-8") for trial in stopped]
+    assert not any("step_failed" in log for log in logs)
 
 
 def test_without_early_stops_every_trial_comes_to_its_end(sweeps):
