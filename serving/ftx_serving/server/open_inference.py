@@ -5,6 +5,7 @@ https://github.com/open-inference/open-inference-protocol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ OUTPUTS = (LABEL, SCORE, SCORES, LOGITS)
 BINARY_HEADER = "inference-header-content-length"
 BINARY = "binary tensors are not taken: send JSON (tritonclient: binary_data=False)"
 EXTENSIONS = ["model_repository"]
+MOST_DIMENSIONS = 8
+"""Of a tensor. A body has room for many more, and each one takes a look at all values."""
 
 
 class Tensor(msgspec.Struct):
@@ -92,6 +95,8 @@ def understand(request: InferRequest, contract: Contract, vocabulary: int) -> tu
     else:
         raise _invalid(f"the inputs are either {' and '.join(sorted(texts))}, or {IDS} with {MASK} and the like")
     wanted = [output.name for output in request.outputs] or defaults
+    if len(set(wanted)) != len(wanted):
+        raise _invalid("an output is asked for twice")
     if unknown := set(wanted) - set(OUTPUTS):
         raise _invalid(f"{len(unknown)} unknown outputs; there are {', '.join(OUTPUTS)}")
     return sources, wanted
@@ -157,11 +162,13 @@ def _flat(tensor: Tensor, datatype: str) -> list[Any]:
         raise _invalid(f"an input is not {datatype}")
     if tensor.data is None or "binary_data_size" in tensor.parameters:
         raise _invalid(BINARY)
+    if len(tensor.shape) > MOST_DIMENSIONS:
+        raise _invalid(f"an input has more than {MOST_DIMENSIONS} dimensions")
     values = tensor.data
     for _ in tensor.shape[1:]:
         if all(isinstance(value, list) for value in values):
             values = [inner for value in values for inner in value]
-    size = int(np.prod(tensor.shape, dtype=object)) if tensor.shape else 0
+    size = math.prod(tensor.shape) if tensor.shape else 0
     if len(values) != size or min(tensor.shape, default=0) < 0:
         raise _invalid("an input holds another number of values than its shape says")
     if size == 0:
