@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,15 +51,22 @@ class Answered:
 
 
 async def answer(
-    request: Request, models: Models, name: str | None, sources: Sequence[Source], longest: float
+    request: Request,
+    models: Models,
+    name: str | None,
+    understand: Callable[[Deployment], Sequence[Source]],
+    longest: float,
 ) -> Answered:
     """The model's answers, within `longest` seconds or the request's own deadline.
 
-    Raises `Refused`, and `HttpError` for a model that is not there. The request's body must have been read.
+    `understand` is what the request asks of that deployment: limits and inputs are the bundle's, and may be others once
+    it has been replaced. Raises `Refused`, and `HttpError` for a model that is not there. The request's body must have
+    been read.
     """
+    deployment = models.find(name)
+    sources = understand(deployment)
     started = time.monotonic()
     deadline = started + _seconds_left(request, longest)
-    deployment = models.find(name)
     try:
         submitted = deployment.engine.submit(sources, deadline)
     except Refused:
@@ -67,7 +74,7 @@ async def answer(
         newer = models.find(name)
         if newer is deployment:
             raise
-        deployment, submitted = newer, newer.engine.submit(sources, deadline)
+        deployment, submitted = newer, newer.engine.submit(understand(newer), deadline)
     answers = asyncio.wrap_future(submitted.future)
     # After the body the next message is that the client has gone.
     gone = asyncio.ensure_future(request.receive())
