@@ -136,27 +136,31 @@ def _require_one_label(name: str, bundle: Bundle) -> None:
 
 @dataclass
 class _Loader:
-    """Loads the bundle again and again, hashes checked the first time, and always the variant that was chosen first."""
+    """Loads the bundle again and again, hashes checked the first time, and always the variant that was chosen first.
+
+    All share the first one's encoder: only their sessions differ.
+    """
 
     bundle: Bundle
     runtimes: Mapping[str, Runtime]
     settings: DeploySettings
     warn: Callable[[str], None]
-    chosen: Variant | None = None
+    first: Predictor | None = None
 
     def __call__(self, threads: int | None) -> Predictor:
-        first = self.chosen is None
+        first = self.first
         predictor = Predictor.load(
             self.bundle.path,
             runtimes=self.runtimes,
-            variant=self.settings.variant if self.chosen is None else self.chosen.name,
+            variant=self.settings.variant if first is None else first.variant.name,
             runtime=self.settings.runtime,
             device=self.settings.device,
             threads=threads,
-            verify=first,
-            warn=self.warn if first else lambda message: None,
+            verify=first is None,
+            encoder=None if first is None else first.encoder,
+            warn=self.warn if first is None else lambda message: None,
         )
-        self.chosen = predictor.variant
+        self.first = first or predictor
         return predictor
 
 

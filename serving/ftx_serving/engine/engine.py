@@ -26,6 +26,7 @@ from ftx_serving.engine.pending import BatchRule, Pending
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.engine.running import Batch, run_batch
 from ftx_serving.engine.tokenizing import SourceEncoder
+from ftx_serving.profile import unknown_token_id
 from ftx_serving.runtimes import Session
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ class Engine:
         self.contract = contract
         self.settings = settings
         self._encoder = TextEncoder(tokenizer, contract)
-        self._source_encoders = [SourceEncoder(tokenizer, contract) for _ in range(settings.tokenizers)]
+        unknown = unknown_token_id(tokenizer)
+        self._source_encoders = [SourceEncoder(tokenizer, contract, unknown) for _ in range(settings.tokenizers)]
         self._sessions = list(sessions)
         self._on_batch = on_batch
         self._lock = threading.Lock()
