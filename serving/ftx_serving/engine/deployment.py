@@ -117,7 +117,7 @@ def deploy(
         variant=first.variant,
         engine=engine,
         vocabulary=tokenizer.get_vocab_size(),
-        runtime=settings.runtime or first.variant.runtime,
+        runtime=_runtime_of(first).name,
         workers=len(crew.predictors),
         threads=crew.threads,
         measured=crew.measured,
@@ -179,12 +179,17 @@ def _choose_crew(
     if settings.workers is not None:
         return crew(settings.workers, settings.threads or max(1, cores // settings.workers))
     one = crew(1, settings.threads)
-    runtime = load.runtimes.get(first.variant.runtime)
-    if settings.threads is not None or cores < 2 or settings.device != "cpu" or (runtime and runtime.process_threads):
+    if settings.threads is not None or cores < 2 or settings.device != "cpu" or _runtime_of(first).process_threads:
         return one
     many = crew(cores, 1) if cores < 8 else crew(cores // 4, 4)
     better = many.measured.tokens_per_second > CLEARLY_BETTER * one.measured.tokens_per_second
     return many if better else one
+
+
+def _runtime_of(predictor: Predictor) -> Runtime:
+    """What executes it: not always the runtime that the variant was checked with."""
+    assert predictor.executor is not None
+    return predictor.executor
 
 
 def _golden_rows(bundle: Bundle, predictor: Predictor) -> list[Encoding]:
