@@ -21,6 +21,7 @@ from ftx_serving.engine.pending import BatchRule
 from ftx_serving.engine.running import Batch
 from ftx_serving.engine.warmup import Measured, measure_budget, measure_together
 from ftx_serving.predictor import Predictor
+from ftx_serving.runtimes import Session
 
 CLEARLY_BETTER = 1.1
 """What several workers must gain over one, which needs the memory of one session."""
@@ -69,9 +70,9 @@ class Deployment:
 
 @dataclass(frozen=True)
 class _Crew:
-    """Predictors with a session each, of so many threads."""
+    """Sessions of so many threads."""
 
-    predictors: list[Predictor]
+    sessions: list[Session]
     threads: int | None
     measured: Measured
 
@@ -88,18 +89,21 @@ def deploy(
     """Load, check and measure the bundle, and start its engine. Raises `FtxError` where it must not serve."""
     _require_one_label(name, bundle)
     load = _Loader(bundle, runtimes, settings, warn)
-    first = load(settings.threads)
+    threads = _fixed_threads(settings)
+    first = load(threads)
     check_golden(bundle, first)
     rows = _golden_rows(bundle, first)
     rule = BatchRule(length_step=getattr(first.session, "length_step", 1), alone=not first.variant.batch_invariant)
-    alone = measure_budget(first.session, first.encoder, rows, rule, settings.limits.queue_seconds / 2)
-    rule = replace(rule, budget=settings.batch_tokens or alone.budget)
-    crew = _choose_crew(first, rows, rule, settings, load)
+    budget = settings.batch_tokens
+    if budget is None:
+        budget = measure_budget(first.session, first.encoder, rows, rule, settings.limits.queue_seconds / 2).budget
+    rule = replace(rule, budget=budget)
+    crew = _choose_crew(first, threads, rows, rule, settings, load)
     tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER_FILE))
     engine = Engine(
         tokenizer,
         first.contract,
-        [predictor.session for predictor in crew.predictors],
+        crew.sessions,
         EngineSettings(
             rule=rule,
             limits=settings.limits,
@@ -118,7 +122,7 @@ def deploy(
         engine=engine,
         vocabulary=tokenizer.get_vocab_size(),
         runtime=_runtime_of(first).name,
-        workers=len(crew.predictors),
+        workers=len(crew.sessions),
         threads=crew.threads,
         measured=crew.measured,
     )
@@ -164,21 +168,37 @@ class _Loader:
         return predictor
 
 
+def _fixed_threads(settings: DeploySettings) -> int | None:
+    """Threads of each worker where the flags say so, or say how many workers share the cores; None: to be measured."""
+    if settings.threads is None and settings.workers is not None:
+        return max(1, machine.cores() // settings.workers)
+    return settings.threads
+
+
 def _choose_crew(
-    first: Predictor, rows: list[Encoding], rule: BatchRule, settings: DeploySettings, load: _Loader
+    first: Predictor,
+    first_threads: int | None,
+    rows: list[Encoding],
+    rule: BatchRule,
+    settings: DeploySettings,
+    load: _Loader,
 ) -> _Crew:
-    """The number of workers and their threads that compute the most, or those that the flags fix."""
+    """The number of workers and their threads that compute the most, or those that the flags fix.
+
+    `first` is one of them, and was loaded with `first_threads`.
+    """
 
     def crew(workers: int, threads: int | None) -> _Crew:
         # A session each: OpenVINO's runs one call at a time.
-        predictors = [first if (threads == settings.threads and n == 0) else load(threads) for n in range(workers)]
-        together = measure_together([each.session for each in predictors], first.encoder, rows, rule)
-        return _Crew(predictors, threads, together)
+        loaded = [first] if threads == first_threads else []
+        loaded += [load(threads) for _ in range(workers - len(loaded))]
+        sessions = [each.session for each in loaded]
+        return _Crew(sessions, threads, measure_together(sessions, first.encoder, rows, rule))
 
     cores = machine.cores()
     if settings.workers is not None:
-        return crew(settings.workers, settings.threads or max(1, cores // settings.workers))
-    one = crew(1, settings.threads)
+        return crew(settings.workers, first_threads)
+    one = crew(1, first_threads)
     if settings.threads is not None or cores < 2 or settings.device != "cpu" or _runtime_of(first).process_threads:
         return one
     many = crew(cores, 1) if cores < 8 else crew(cores // 4, 4)

@@ -18,6 +18,7 @@ from ftx.artifacts import MANIFEST, Artifact, Bundle, open_artifact
 from ftx.errors import FtxError
 from ftx.hashing import hash_folder
 from ftx.step import Runtime
+from ftx_serving.engine import deployment
 from ftx_serving.engine.deployment import DeploySettings, deploy
 from ftx_serving.predictor import Predictor
 from ftx_serving.runtimes import onnxruntime
@@ -61,6 +62,18 @@ def test_flags_fix_what_would_be_measured(tiny_bundle: Bundle, runtimes: Runtime
     settings = deployed.engine.settings
     assert (deployed.workers, deployed.threads) == (2, 1)
     assert (settings.rule.budget, settings.tokenizers, settings.cache) == (99, 2, 5)
+
+
+def test_what_flags_fix_is_neither_measured_nor_loaded_twice(
+    tiny_bundle: Bundle, runtimes: Runtimes, loaded_threads: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 6)
+    monkeypatch.setattr(deployment, "measure_budget", None)
+    fixed = DeploySettings(variant="onnx-fp32", workers=2, batch_tokens=99)
+    deployed = deploy("tiny", tiny_bundle, runtimes, fixed)
+    deployed.engine.stop()
+    assert loaded_threads == [3, 3]
+    assert (deployed.workers, deployed.threads) == (2, 3)
 
 
 def test_a_variant_that_minds_its_neighbours_is_served_alone(tiny_bundle: Bundle, runtimes: Runtimes) -> None:
