@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,13 +12,13 @@ from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx.step import Runtime
 from ftx.tasks import TEXT_CLASSIFICATION
-from ftx_serving.contract import GOLDEN_FILE, TOKENIZER_FILE, Contract, Variant
+from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.engine import Engine, EngineSettings
-from ftx_serving.engine.golden import check_golden
 from ftx_serving.engine.pending import BatchRule
 from ftx_serving.engine.running import Batch
 from ftx_serving.engine.warmup import Measured, measure_budget, measure_together
+from ftx_serving.golden import check_golden
 from ftx_serving.predictor import Predictor
 from ftx_serving.runtimes import Session
 
@@ -91,8 +90,8 @@ def deploy(
     load = _Loader(bundle, runtimes, settings, warn)
     threads = _fixed_threads(settings)
     first = load(threads)
-    check_golden(bundle, first)
-    rows = _golden_rows(bundle, first)
+    golden = check_golden(bundle, first)
+    rows = first.encoder.encode(golden.texts, golden.pairs)
     rule = BatchRule(length_step=getattr(first.session, "length_step", 1), alone=not first.variant.batch_invariant)
     budget = settings.batch_tokens
     if budget is None:
@@ -210,11 +209,3 @@ def _runtime_of(predictor: Predictor) -> Runtime:
     """What executes it: not always the runtime that the variant was checked with."""
     assert predictor.executor is not None
     return predictor.executor
-
-
-def _golden_rows(bundle: Bundle, predictor: Predictor) -> list[Encoding]:
-    """The golden examples' tokens."""
-    lines = (bundle.path / GOLDEN_FILE).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    pairs = [row["text_pair"] for row in rows if "text_pair" in row]
-    return predictor.encoder.encode([row["text"] for row in rows], pairs or None)
