@@ -6,10 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 
+from ftx_serving.decoding import softmax
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Answer, Source
 from ftx_serving.engine.refusal import Reason, Refused
@@ -27,6 +30,21 @@ class Answered:
     deployment: Deployment
     answers: list[Answer]
     seconds: float
+
+    @cached_property
+    def logits(self) -> np.ndarray:
+        """float32 of shape (texts, classes)."""
+        return np.stack([answer.logits for answer in self.answers])
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """Probabilities of the labels, float64 of the same shape."""
+        return softmax(self.logits, self.deployment.variant.temperature)
+
+    @cached_property
+    def best(self) -> np.ndarray:
+        """The place of each text's best label."""
+        return np.asarray(self.logits.argmax(axis=1))
 
     def headers(self) -> dict[str, str]:
         """Times in milliseconds; of a request of several texts, the longest of each stage."""

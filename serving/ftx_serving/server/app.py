@@ -17,7 +17,6 @@ from starlette.types import ASGIApp
 
 from ftx.errors import FtxError
 from ftx.plugins import own_version
-from ftx_serving.decoding import ranked
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Source
 from ftx_serving.engine.refusal import Reason, Refused
@@ -73,13 +72,13 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
         if "text" in request.query_params:
             return await _predict_query(request, service)
         asked, answered = await _predict(request, service)
-        rows = _rows(asked, answered)
+        rows = forms.respond(asked, answered)
         return _json(rows if asked.batch else rows[0], answered.headers())
 
     @app.post("/", openapi_extra=PREDICT_NESTED, summary="Classify texts, for the clients of Hugging Face")
     async def predict_nested(request: Request) -> Response:
         asked, answered = await _predict(request, service)
-        return _json(_rows(asked, answered), answered.headers())
+        return _json(forms.respond(asked, answered), answered.headers())
 
 
 async def _predict(request: Request, service: Service) -> tuple[forms.Asked, Answered]:
@@ -92,7 +91,7 @@ async def _predict(request: Request, service: Service) -> tuple[forms.Asked, Ans
         return asked.sources
 
     answered = await service.ask(request, None, understand)
-    forms.check_truncation(asked, answered.answers, answered.deployment.contract)
+    forms.check_truncation(asked, answered)
     return asked, answered
 
 
@@ -103,15 +102,9 @@ async def _predict_query(request: Request, service: Service) -> Response:
     given = [request.query_params["text"], *([] if pair is None else [pair])]
     form = forms.PredictRequest(inputs=[list(given)])
     answered = await service.ask(request, None, lambda deployment: forms.understand(form, deployment.contract).sources)
-    deployment = answered.deployment
-    [found] = ranked(answered.answers[0].logits, deployment.contract.labels, 1, deployment.variant.temperature)
-    place = deployment.contract.labels.index(found["label"])
-    return _json({"label": found["label"], "id": place, "score": found["score"]}, answered.headers())
-
-
-def _rows(asked: forms.Asked, answered: Answered) -> list[list[dict[str, Any]]]:
-    labels, temperature = answered.deployment.contract.labels, answered.deployment.variant.temperature
-    return [forms.scores(each, asked, labels, temperature) for each in answered.answers]
+    place = int(answered.best[0])
+    label, score = answered.deployment.contract.labels[place], float(answered.scores[0, place])
+    return _json({"label": label, "id": place, "score": score}, answered.headers())
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -214,7 +207,7 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
             return sources
 
         answered = await service.ask(request, name, understand)
-        document = open_inference.respond(asked, answered.deployment, VERSION, wanted, answered.answers)
+        document = open_inference.respond(asked, answered, VERSION, wanted)
         return _json(document, answered.headers())
 
     @app.post("/v2/repository/index", summary="The models")

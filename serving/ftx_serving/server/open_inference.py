@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from ftx_serving.contract import Contract
-from ftx_serving.decoding import softmax
 from ftx_serving.engine.deployment import Deployment
-from ftx_serving.engine.items import Answer, Source, TokenIds
+from ftx_serving.engine.items import Source, TokenIds
 from ftx_serving.engine.refusal import Reason, Refused
+from ftx_serving.server.answering import Answered
 
 TEXT, PAIR = "text", "text_pair"
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
@@ -102,13 +101,9 @@ def understand(request: InferRequest, contract: Contract, vocabulary: int) -> tu
     return sources, wanted
 
 
-def respond(
-    request: InferRequest, deployment: Deployment, version: str, wanted: Sequence[str], answers: Sequence[Answer]
-) -> dict[str, Any]:
-    logits = np.stack([answer.logits for answer in answers])
-    scores = softmax(logits, deployment.variant.temperature)
-    best = logits.argmax(axis=1)
-    labels = [deployment.contract.labels[place] for place in best]
+def respond(request: InferRequest, answered: Answered, version: str, wanted: Sequence[str]) -> dict[str, Any]:
+    logits, scores = answered.logits, answered.scores
+    labels = [answered.deployment.contract.labels[place] for place in answered.best]
     rows, classes = logits.shape
     tensors: dict[str, tuple[str, list[int], list[Any]]] = {
         LABEL: ("BYTES", [rows], labels),
@@ -121,7 +116,7 @@ def respond(
         for name in wanted
     ]
     identity = {} if request.id is None else {"id": request.id}
-    return {"model_name": deployment.name, "model_version": version, **identity, "outputs": outputs}
+    return {"model_name": answered.deployment.name, "model_version": version, **identity, "outputs": outputs}
 
 
 def _texts(given: dict[str, Tensor], contract: Contract) -> list[Source]:
