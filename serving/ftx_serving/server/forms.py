@@ -64,7 +64,9 @@ def understand(request: PredictRequest, contract: Contract) -> Asked:
         raise Refused(Reason.EMPTY, "there is no text to classify: inputs is empty")
     sources = [_source(row, side, contract) for row in rows]
     truncate = request.truncate if request.truncate is not None else given.truncate
-    function: Function = "none" if request.raw_scores else (given.function_to_apply or "softmax")
+    function: Function = (
+        "none" if request.raw_scores else (request.function_to_apply or given.function_to_apply or "softmax")
+    )
     return Asked(sources, batch, truncate is not False, top_k, function)
 
 
