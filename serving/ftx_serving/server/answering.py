@@ -16,11 +16,10 @@ from ftx_serving.decoding import softmax
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Answer, Source
 from ftx_serving.engine.refusal import Reason, Refused
-from ftx_serving.server.errors import HttpError
+from ftx_serving.server.errors import client_gone
 from ftx_serving.server.models import Models
 
 DEADLINE_HEADER = "x-request-timeout-ms"
-GONE = HttpError(400, "validation", "the client went away")
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ async def answer(
         if not answers.done():
             answers.cancel()
     if answers.cancelled():
-        raise GONE
+        raise client_gone()
     return Answered(deployment, answers.result(), time.monotonic() - started)
 
 
