@@ -10,7 +10,6 @@ import pytest
 
 from ftx.artifacts import Artifact, Bundle
 from ftx.errors import FtxError
-from ftx.plugins import PluginManager
 from ftx.step import Runtime
 from ftx_serving.bench.candidates import find_candidates, threads_to_try
 from ftx_serving.bench.choosing import choose
@@ -22,11 +21,6 @@ from ftx_serving.bench.texts import read_texts
 from ftx_serving.golden import read_golden
 
 FIGURE = Interval(1.0, 0.9, 1.1)
-
-
-@pytest.fixture(scope="module")
-def runtimes() -> Mapping[str, Runtime]:
-    return PluginManager.load(third_party=False).runtimes()
 
 
 @pytest.fixture
