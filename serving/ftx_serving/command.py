@@ -8,6 +8,7 @@ from typing import Any
 from ftx import machine
 from ftx.artifacts import Bundle
 from ftx.plugins import PluginManager
+from ftx_serving.contract import Contract
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.deployment import DeploySettings
 from ftx_serving.serve import say_on_terminal, serve
@@ -30,7 +31,8 @@ def serve_references(
     )
     device = flags["device"]
     if device == "auto":
-        device = "cuda" if machine.has_cuda() and _runs_on_cuda(plugins) else "cpu"
+        runs = machine.has_cuda() and _runs_on_cuda(found, plugins, flags["variant"], flags["runtime"])
+        device = "cuda" if runs else "cpu"
     deploy = DeploySettings(
         variant=flags["variant"],
         runtime=flags["runtime"],
@@ -45,12 +47,20 @@ def serve_references(
     serve(found, plugins, server, deploy, say_on_terminal)
 
 
-def _runs_on_cuda(plugins: PluginManager) -> bool:
-    """Whether an ONNX Runtime that was built for GPUs is installed."""
-    if "onnxruntime" not in plugins.runtimes():
+def _runs_on_cuda(
+    found: Mapping[str, Callable[[], Bundle]], plugins: PluginManager, variant: str | None, runtime: str | None
+) -> bool:
+    """Whether an ONNX Runtime built for GPUs is installed, and the variant and runtime that were named can be its."""
+    if runtime not in (None, "onnxruntime") or "onnxruntime" not in plugins.runtimes():
+        return False
+    if variant is not None and not all(_is_meant_for_cuda(find(), variant) for find in found.values()):
         return False
     try:
         import onnxruntime
     except ImportError:
         return False
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def _is_meant_for_cuda(bundle: Bundle, variant: str) -> bool:
+    return any(each.name == variant and "cuda" in each.devices for each in Contract.from_meta(bundle.meta).variants)

@@ -30,12 +30,13 @@ class TextEncoder:
 
     def __init__(self, tokenizer: Tokenizer, contract: Contract) -> None:
         self.contract = contract
-        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        serialized = tokenizer.to_str()
+        self._tokenizer = Tokenizer.from_str(serialized)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(
             contract.max_length, strategy="longest_first", direction=contract.truncation_side
         )
-        self._boundary = _boundary(json.loads(tokenizer.to_str())) if contract.truncation_side == "right" else None
+        self._boundary = _boundary(json.loads(serialized)) if contract.truncation_side == "right" else None
 
     @classmethod
     def from_file(cls, path: Path, contract: Contract) -> TextEncoder:

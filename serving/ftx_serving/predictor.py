@@ -25,10 +25,14 @@ from ftx_serving.runtimes import Session
 class Predictor:
     """One variant of a bundle, ready to classify texts."""
 
-    def __init__(self, session: Session, encoder: TextEncoder, variant: Variant) -> None:
+    def __init__(
+        self, session: Session, encoder: TextEncoder, variant: Variant, executor: Runtime | None = None
+    ) -> None:
+        """`executor` is the runtime that the session is of; None for one that came from no runtime's `load`."""
         self.session = session
         self.encoder = encoder
         self.variant = variant
+        self.executor = executor
 
     @property
     def contract(self) -> Contract:
@@ -53,13 +57,15 @@ class Predictor:
         device: str = "cpu",
         threads: int | None = None,
         verify: bool = True,
+        encoder: TextEncoder | None = None,
         warn: Callable[[str], None] = warnings.warn,
     ) -> Predictor:
         """The bundle in `folder`: the `variant` and `runtime` named, or else the one chosen by measurement on such a
         processor, or else the first that runs here.
 
-        Each file is checked against its hash in the manifest before anything reads it (`verify`). Raises `FtxError`
-        where the bundle is damaged, or holds no such variant.
+        Each file is checked against its hash in the manifest before anything reads it (`verify`). `encoder` is that of
+        another predictor of the bundle, to share; None: made anew. Raises `FtxError` where the bundle is damaged, or
+        holds no such variant.
         """
         folder = Path(folder)
         manifest = Manifest.read(folder)
@@ -73,7 +79,7 @@ class Predictor:
         if verify:
             verify_files(folder, manifest, (TOKENIZER_FILE, *chosen.files))
         session = load_by_name(executor.load)(folder, chosen.to_dict(), device, threads)
-        return cls(session, TextEncoder.from_file(folder / TOKENIZER_FILE, contract), chosen)
+        return cls(session, encoder or TextEncoder.from_file(folder / TOKENIZER_FILE, contract), chosen, executor)
 
     def logits(
         self,

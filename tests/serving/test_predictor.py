@@ -13,18 +13,12 @@ import pytest
 
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
-from ftx.plugins import PluginManager
 from ftx.step import Runtime
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_serving.decoding import ranked
 from ftx_serving.predictor import Predictor
 
 TEXTS = ["the car was good", "awful phone", "it is very very sad today", "table", "", "love " * 200]
-
-
-@pytest.fixture(scope="module")
-def runtimes() -> Mapping[str, Runtime]:
-    return PluginManager.load(third_party=False).runtimes()
 
 
 @pytest.mark.parametrize("variant", ["onnx-fp32", "torchscript-fp32"])

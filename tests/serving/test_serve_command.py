@@ -16,9 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
+from click.testing import CliRunner
 
+from ftx import machine
 from ftx.artifacts import Bundle
+from ftx.cli import cli
+from ftx_serving import command
+from ftx_serving.engine.deployment import DeploySettings
 
 FIXED = ("--variant", "onnx-fp32", "--workers", "1", "--threads", "1", "--batch-tokens", "512", "--port", "0")
 STEP = """
@@ -224,6 +230,30 @@ def test_what_cannot_be_served_is_one_clear_error(
     assert ran.returncode == 2, ran.stderr
     assert says in ran.stderr and "→" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "device"),
+    [
+        ([], "cuda"),
+        (["--runtime", "onnxruntime"], "cuda"),
+        (["--runtime", "openvino"], "cpu"),
+        (["--variant", "onnx-fp32"], "cuda"),
+        (["--variant", "onnx-int8"], "cpu"),
+        (["--variant", "onnx-int8", "--device", "cuda"], "cuda"),
+    ],
+)
+def test_on_a_gpu_machine_what_runs_on_the_processor_only_is_served_there(
+    arguments: list[str], device: str, tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[DeploySettings] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(machine, "has_cuda", lambda: True)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(command, "serve", lambda found, plugins, server, deploy, say: served.append(deploy))
+    ran = CliRunner().invoke(cli, ["serve", str(tiny_bundle.path), *arguments], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    assert [each.device for each in served] == [device]
 
 
 def test_a_port_that_is_taken_is_a_clear_error(tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from ftx.step import load_by_name
 from ftx.store import Store
 
 TARGET = "ftx_serving.command:serve_references"
-PACKAGES = ("fastapi", "uvicorn", "uvloop", "httptools", "msgspec", "prometheus_client", "tokenizers")
+STEP = "serve:http"
+"""It needs what this command needs."""
 DEFAULT_NAME = "classifier"
 
 
@@ -63,15 +64,16 @@ def serve(
     """Serve the bundle REF over HTTP: a folder, the beginning of a digest, or latest:STAGE.  [default: latest]
 
     Several REFs are several models, each with its --name; the first is the one of /predict. SIGHUP looks for each REF
-    again, and replaces what has changed. SIGTERM and SIGINT stop it once everything is answered.
+    again, and loads what it finds anew, changed or not. SIGTERM and SIGINT stop it once everything is answered.
     """
     wanted = references or ("latest",)
     named = _names(wanted, names)
-    if missing := [package for package in PACKAGES if find_spec(package) is None]:
+    plugins = load_plugins(context)
+    if missing := [package for package in plugins.steps()[STEP].requires if find_spec(package) is None]:
         raise FtxError(f"to serve, {', '.join(missing)} must be there", "pip install 'ftx-toolchain[serve,onnx]'")
     store = open_store(read_config(config_path))
     found = {name: _finder(reference, store) for name, reference in zip(named, wanted, strict=True)}
-    load_by_name(TARGET)(found, load_plugins(context), flags)
+    load_by_name(TARGET)(found, plugins, flags)
 
 
 def _finder(reference: str, store: Store) -> Callable[[], Bundle]:

@@ -12,9 +12,10 @@ from ftx_serving.bench.candidates import find_candidates
 from ftx_serving.bench.choosing import choose
 from ftx_serving.bench.measure import measure
 from ftx_serving.bench.race import Prefer, Terms
-from ftx_serving.bench.texts import Columns, golden_texts, read_texts
+from ftx_serving.bench.texts import Columns, read_texts
 from ftx_serving.choice import Choice, describe_machine
 from ftx_serving.contract import Contract
+from ftx_serving.golden import read_golden
 
 
 def bench(
@@ -40,7 +41,8 @@ def bench(
     elif of_data is not None:
         source, (texts, pairs) = "the data set's validation split", of_data()
     else:
-        source, (texts, pairs) = "golden examples", golden_texts(bundle)
+        golden = read_golden(bundle)
+        source, texts, pairs = "golden examples", golden.texts, golden.pairs
     candidates, skipped = find_candidates(bundle, plugins.runtimes(), variants=variants, threads=threads)
     found = measure(bundle, candidates, skipped, texts, pairs, Terms(seconds, prefer, batch_size), progress)
     chosen, refused = choose(found, {})

@@ -1,13 +1,10 @@
-"""Texts to measure with where there is no data set: a file, a line each, or a bundle's golden examples."""
+"""Texts to measure with, from a file."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from ftx.artifacts import Bundle
 from ftx.errors import FtxError
-from ftx_serving.contract import GOLDEN_FILE
 
 Columns = tuple[list[str], list[str] | None]
 """Texts, and second texts."""
@@ -30,11 +27,3 @@ def read_texts(path: Path, *, pair: bool) -> Columns:
             f"text {short} of {path} is no pair of texts, which this model classifies", "put a tab between the two"
         )
     return [line.split("\t", 1)[0] for line in lines], [line.split("\t", 1)[1] for line in lines]
-
-
-def golden_texts(bundle: Bundle) -> Columns:
-    """The texts that the export kept, from the shortest to the longest."""
-    lines = (bundle.path / GOLDEN_FILE).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    pairs = [row["text_pair"] for row in rows if "text_pair" in row]
-    return [row["text"] for row in rows], pairs or None

@@ -30,7 +30,6 @@ class Load:
     def __init__(self, tokens_per_second: float, max_length: int) -> None:
         """`tokens_per_second` is what the workers do together, as measured at warm-up."""
         self.tokens_per_second = tokens_per_second
-        self.items = 0
         self.tokens = 0
         """Of all that is let in and not answered; estimated where a text is not tokenized yet."""
         self._max_length = max_length
@@ -43,11 +42,9 @@ class Load:
         return min(self._max_length, 3 + round(source.characters / self._characters_per_token))
 
     def enter(self, tokens: int) -> None:
-        self.items += 1
         self.tokens += tokens
 
     def leave(self, tokens: int) -> None:
-        self.items -= 1
         self.tokens -= tokens
 
     def correct(self, estimated: int, tokens: int, source: Source) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -13,14 +12,15 @@ from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx.step import Runtime
 from ftx.tasks import TEXT_CLASSIFICATION
-from ftx_serving.contract import GOLDEN_FILE, TOKENIZER_FILE, Contract, Variant
+from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.engine import Engine, EngineSettings
-from ftx_serving.engine.golden import check_golden
 from ftx_serving.engine.pending import BatchRule
 from ftx_serving.engine.running import Batch
 from ftx_serving.engine.warmup import Measured, measure_budget, measure_together
+from ftx_serving.golden import check_golden
 from ftx_serving.predictor import Predictor
+from ftx_serving.runtimes import Session
 
 CLEARLY_BETTER = 1.1
 """What several workers must gain over one, which needs the memory of one session."""
@@ -69,9 +69,9 @@ class Deployment:
 
 @dataclass(frozen=True)
 class _Crew:
-    """Predictors with a session each, of so many threads."""
+    """Sessions of so many threads."""
 
-    predictors: list[Predictor]
+    sessions: list[Session]
     threads: int | None
     measured: Measured
 
@@ -88,18 +88,21 @@ def deploy(
     """Load, check and measure the bundle, and start its engine. Raises `FtxError` where it must not serve."""
     _require_one_label(name, bundle)
     load = _Loader(bundle, runtimes, settings, warn)
-    first = load(settings.threads)
-    check_golden(bundle, first)
-    rows = _golden_rows(bundle, first)
+    threads = _fixed_threads(settings)
+    first = load(threads)
+    golden = check_golden(bundle, first)
+    rows = first.encoder.encode(golden.texts, golden.pairs)
     rule = BatchRule(length_step=getattr(first.session, "length_step", 1), alone=not first.variant.batch_invariant)
-    alone = measure_budget(first.session, first.encoder, rows, rule, settings.limits.queue_seconds / 2)
-    rule = replace(rule, budget=settings.batch_tokens or alone.budget)
-    crew = _choose_crew(first, rows, rule, settings, load)
+    budget = settings.batch_tokens
+    if budget is None:
+        budget = measure_budget(first.session, first.encoder, rows, rule, settings.limits.queue_seconds / 2).budget
+    rule = replace(rule, budget=budget)
+    crew = _choose_crew(first, threads, rows, rule, settings, load)
     tokenizer = Tokenizer.from_file(str(bundle.path / TOKENIZER_FILE))
     engine = Engine(
         tokenizer,
         first.contract,
-        [predictor.session for predictor in crew.predictors],
+        crew.sessions,
         EngineSettings(
             rule=rule,
             limits=settings.limits,
@@ -117,8 +120,8 @@ def deploy(
         variant=first.variant,
         engine=engine,
         vocabulary=tokenizer.get_vocab_size(),
-        runtime=settings.runtime or first.variant.runtime,
-        workers=len(crew.predictors),
+        runtime=_runtime_of(first).name,
+        workers=len(crew.sessions),
         threads=crew.threads,
         measured=crew.measured,
     )
@@ -136,56 +139,73 @@ def _require_one_label(name: str, bundle: Bundle) -> None:
 
 @dataclass
 class _Loader:
-    """Loads the bundle again and again, hashes checked the first time, and always the variant that was chosen first."""
+    """Loads the bundle again and again, hashes checked the first time, and always the variant that was chosen first.
+
+    All share the first one's encoder: only their sessions differ.
+    """
 
     bundle: Bundle
     runtimes: Mapping[str, Runtime]
     settings: DeploySettings
     warn: Callable[[str], None]
-    chosen: Variant | None = None
+    first: Predictor | None = None
 
     def __call__(self, threads: int | None) -> Predictor:
-        first = self.chosen is None
+        first = self.first
         predictor = Predictor.load(
             self.bundle.path,
             runtimes=self.runtimes,
-            variant=self.settings.variant if self.chosen is None else self.chosen.name,
+            variant=self.settings.variant if first is None else first.variant.name,
             runtime=self.settings.runtime,
             device=self.settings.device,
             threads=threads,
-            verify=first,
-            warn=self.warn if first else lambda message: None,
+            verify=first is None,
+            encoder=None if first is None else first.encoder,
+            warn=self.warn if first is None else lambda message: None,
         )
-        self.chosen = predictor.variant
+        self.first = first or predictor
         return predictor
 
 
+def _fixed_threads(settings: DeploySettings) -> int | None:
+    """Threads of each worker where the flags say so, or say how many workers share the cores; None: to be measured."""
+    if settings.threads is None and settings.workers is not None:
+        return max(1, machine.cores() // settings.workers)
+    return settings.threads
+
+
 def _choose_crew(
-    first: Predictor, rows: list[Encoding], rule: BatchRule, settings: DeploySettings, load: _Loader
+    first: Predictor,
+    first_threads: int | None,
+    rows: list[Encoding],
+    rule: BatchRule,
+    settings: DeploySettings,
+    load: _Loader,
 ) -> _Crew:
-    """The number of workers and their threads that compute the most, or those that the flags fix."""
+    """The number of workers and their threads that compute the most, or those that the flags fix.
+
+    `first` is one of them, and was loaded with `first_threads`.
+    """
 
     def crew(workers: int, threads: int | None) -> _Crew:
         # A session each: OpenVINO's runs one call at a time.
-        predictors = [first if (threads == settings.threads and n == 0) else load(threads) for n in range(workers)]
-        together = measure_together([each.session for each in predictors], first.encoder, rows, rule)
-        return _Crew(predictors, threads, together)
+        loaded = [first] if threads == first_threads else []
+        loaded += [load(threads) for _ in range(workers - len(loaded))]
+        sessions = [each.session for each in loaded]
+        return _Crew(sessions, threads, measure_together(sessions, first.encoder, rows, rule))
 
     cores = machine.cores()
     if settings.workers is not None:
-        return crew(settings.workers, settings.threads or max(1, cores // settings.workers))
-    one = crew(1, settings.threads)
-    runtime = load.runtimes.get(first.variant.runtime)
-    if settings.threads is not None or cores < 2 or settings.device != "cpu" or (runtime and runtime.process_threads):
+        return crew(settings.workers, first_threads)
+    one = crew(1, first_threads)
+    if settings.threads is not None or cores < 2 or settings.device != "cpu" or _runtime_of(first).process_threads:
         return one
     many = crew(cores, 1) if cores < 8 else crew(cores // 4, 4)
     better = many.measured.tokens_per_second > CLEARLY_BETTER * one.measured.tokens_per_second
     return many if better else one
 
 
-def _golden_rows(bundle: Bundle, predictor: Predictor) -> list[Encoding]:
-    """The golden examples' tokens."""
-    lines = (bundle.path / GOLDEN_FILE).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    pairs = [row["text_pair"] for row in rows if "text_pair" in row]
-    return predictor.encoder.encode([row["text"] for row in rows], pairs or None)
+def _runtime_of(predictor: Predictor) -> Runtime:
+    """What executes it: not always the runtime that the variant was checked with."""
+    assert predictor.executor is not None
+    return predictor.executor

@@ -26,6 +26,7 @@ from ftx_serving.engine.pending import BatchRule, Pending
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.engine.running import Batch, run_batch
 from ftx_serving.engine.tokenizing import SourceEncoder
+from ftx_serving.profile import unknown_token_id
 from ftx_serving.runtimes import Session
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ class Engine:
         self.contract = contract
         self.settings = settings
         self._encoder = TextEncoder(tokenizer, contract)
-        self._source_encoders = [SourceEncoder(tokenizer, contract) for _ in range(settings.tokenizers)]
+        unknown = unknown_token_id(tokenizer)
+        self._source_encoders = [SourceEncoder(tokenizer, contract, unknown) for _ in range(settings.tokenizers)]
         self._sessions = list(sessions)
         self._on_batch = on_batch
         self._lock = threading.Lock()
@@ -73,7 +75,7 @@ class Engine:
         self._untokenized: deque[Item] = deque()
         self._pending = Pending(settings.rule)
         self._in_flight: dict[Source, Item] = {}
-        self._entered: set[Item] = set()
+        """All that is let in and not answered."""
         self._cache = AnswerCache(settings.cache)
         self._load = Load(settings.tokens_per_second, contract.max_length)
         self._refusing: Refused | None = Refused(Reason.UNHEALTHY, "the engine has not started")
@@ -110,7 +112,7 @@ class Engine:
     def wait_until_empty(self, seconds: float) -> bool:
         """Whether all that was let in has been answered within that time."""
         with self._lock:
-            return self._idle.wait_for(lambda: not self._entered or self._death is not None, seconds)
+            return self._idle.wait_for(lambda: not self._in_flight or self._death is not None, seconds)
 
     def stop(self) -> None:
         """End the threads; whatever still waits is refused."""
@@ -159,7 +161,6 @@ class Engine:
 
     def _enter(self, item: Item) -> None:
         self._in_flight[item.source] = item
-        self._entered.add(item)
         self._load.enter(item.length)
         tokens = item.source.tokens
         if tokens is None:
@@ -173,7 +174,7 @@ class Engine:
     def queued(self) -> tuple[int, float]:
         """Items that are not answered yet, and the seconds that they are predicted to take."""
         with self._lock:
-            return self._load.items, self._load.drain_seconds()
+            return len(self._in_flight), self._load.drain_seconds()
 
     # Stages ----------------------------------------------------------------------------------------------------------
 
@@ -218,7 +219,7 @@ class Engine:
             taken = time.monotonic()
             # A batch that was not full says nothing of how fast a queue drains.
             full = self.settings.rule.alone or len(self._pending) > 0
-            for batch in run_batch(items, session, self._encoder):
+            for batch in run_batch(items, session, self._encoder, self.settings.rule):
                 if batch.error is None:
                     self._answer(batch, taken, full)
                 else:
@@ -261,7 +262,7 @@ class Engine:
 
     def _refuse_all(self, refused: Refused) -> None:
         with self._lock:
-            items = list(self._entered)
+            items = list(self._in_flight.values())
             self._untokenized.clear()
             self._pending.clear()
         for item in items:
@@ -269,13 +270,11 @@ class Engine:
 
     def _leave(self, item: Item) -> None:
         """No new request joins it from here on. The lock is held."""
-        if item not in self._entered:
+        if self._in_flight.get(item.source) is not item:
             return
-        self._entered.discard(item)
-        if self._in_flight.get(item.source) is item:
-            del self._in_flight[item.source]
+        del self._in_flight[item.source]
         self._load.leave(item.length)
-        if not self._entered:
+        if not self._in_flight:
             self._idle.notify_all()
 
     def _without_given_up(self, items: Sequence[Item]) -> list[Item]:

@@ -68,7 +68,5 @@ class Pending:
             self._items = deque(item for item in self._items if id(item) not in taken)
         return batch
 
-    def clear(self) -> list[Item]:
-        items = list(self._items)
+    def clear(self) -> None:
         self._items.clear()
-        return items

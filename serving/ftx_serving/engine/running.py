@@ -12,6 +12,7 @@ import numpy as np
 
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.engine.items import Item
+from ftx_serving.engine.pending import BatchRule
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.runtimes import Session
 
@@ -33,10 +34,10 @@ class Batch:
     error: Refused | None = None
 
 
-def run_batch(items: Sequence[Item], session: Session, encoder: TextEncoder) -> Iterator[Batch]:
+def run_batch(items: Sequence[Item], session: Session, encoder: TextEncoder, rule: BatchRule) -> Iterator[Batch]:
     """The items' logits, in one batch if the model can compute it."""
     try:
-        yield _run(items, session, encoder)
+        yield _run(items, session, encoder, rule)
         return
     except Exception as error:
         if len(items) == 1:
@@ -45,11 +46,11 @@ def run_batch(items: Sequence[Item], session: Session, encoder: TextEncoder) -> 
             yield Batch(items, error=Refused(Reason.BACKEND, message))
             return
     half = len(items) // 2
-    yield from run_batch(items[:half], session, encoder)
-    yield from run_batch(items[half:], session, encoder)
+    yield from run_batch(items[:half], session, encoder, rule)
+    yield from run_batch(items[half:], session, encoder, rule)
 
 
-def _run(items: Sequence[Item], session: Session, encoder: TextEncoder) -> Batch:
+def _run(items: Sequence[Item], session: Session, encoder: TextEncoder, rule: BatchRule) -> Batch:
     started = time.monotonic()
     feed = encoder.feed(cast(Any, [item.tokens for item in items]))
     ready = time.monotonic()
@@ -57,6 +58,5 @@ def _run(items: Sequence[Item], session: Session, encoder: TextEncoder) -> Batch
     computed = time.monotonic()
     if logits.shape[0] != len(items) or not np.isfinite(logits).all():
         raise ArithmeticError("logits that are not finite, or not one row a text")
-    step = getattr(session, "length_step", 1)
-    width = -(-feed["input_ids"].shape[1] // step) * step
-    return Batch(items, logits, ready - started, computed - ready, width * len(items))
+    padded_tokens = rule.rounded(feed["input_ids"].shape[1]) * len(items)
+    return Batch(items, logits, ready - started, computed - ready, padded_tokens)

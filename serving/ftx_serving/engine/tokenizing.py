@@ -5,40 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from ftx_serving.contract import Contract
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.engine.items import Item, Side
 from ftx_serving.engine.refusal import Reason, Refused
-from ftx_serving.profile import unknown_token_id
-
-
-class Encodes(Protocol):
-    """What tokenizes: a `TextEncoder`."""
-
-    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]: ...
 
 
 class SourceEncoder:
     """Tokenizes items. One for each thread: a tokenizer shared by threads would have them wait for one another."""
 
-    def __init__(self, tokenizer: Tokenizer, contract: Contract) -> None:
-        sides: tuple[Side, ...] = ("left", "right")
-        self._unknown = unknown_token_id(tokenizer)
-        self._default: Side = contract.truncation_side
-        self._encoders: dict[Side, Encodes] = {
-            side: TextEncoder(tokenizer, replace(contract, truncation_side=side)) for side in sides
-        }
+    def __init__(self, tokenizer: Tokenizer, contract: Contract, unknown: int | None) -> None:
+        """`unknown` is the id that stands for what the vocabulary lacks; None where it lacks nothing."""
+        self._tokenizer = tokenizer
+        self._contract = contract
+        self._unknown = unknown
+        self._encoders: dict[Side, TextEncoder] = {contract.truncation_side: TextEncoder(tokenizer, contract)}
 
     def tokenize(self, items: Sequence[Item]) -> list[tuple[Item, Refused]]:
         """Give each item its tokens; returns those that have none, with the reason."""
         started = time.monotonic()
         failed: list[tuple[Item, Refused]] = []
-        for side, encoder in self._encoders.items():
-            failed += _tokenize(encoder, [item for item in items if (item.source.side or self._default) == side])
+        by_side: dict[Side, list[Item]] = {}
+        for item in items:
+            by_side.setdefault(item.source.side or self._contract.truncation_side, []).append(item)
+        for side, group in by_side.items():
+            failed += _tokenize(self._encoder(side), group)
         finished = time.monotonic()
         for item in items:
             item.tokenize_started, item.tokenized = started, finished
@@ -46,11 +40,15 @@ class SourceEncoder:
                 item.unknown = item.tokens.ids.count(self._unknown)
         return failed
 
+    def _encoder(self, side: Side) -> TextEncoder:
+        """Few texts are cut at the other side than the bundle's: its encoder is made for the first of them."""
+        if side not in self._encoders:
+            self._encoders[side] = TextEncoder(self._tokenizer, replace(self._contract, truncation_side=side))
+        return self._encoders[side]
 
-def _tokenize(encoder: Encodes, items: Sequence[Item]) -> Iterable[tuple[Item, Refused]]:
+
+def _tokenize(encoder: TextEncoder, items: Sequence[Item]) -> Iterable[tuple[Item, Refused]]:
     """All in one call; if that fails, one by one, so that only those fail that cannot be tokenized."""
-    if not items:
-        return
     pairs = [item.source.pair for item in items if item.source.pair is not None]
     try:
         encodings = encoder.encode([item.source.text for item in items], pairs or None)

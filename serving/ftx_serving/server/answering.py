@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 
+from ftx_serving.decoding import softmax
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Answer, Source
 from ftx_serving.engine.refusal import Reason, Refused
-from ftx_serving.server.errors import HttpError
+from ftx_serving.server.errors import client_gone
 from ftx_serving.server.models import Models
 
 DEADLINE_HEADER = "x-request-timeout-ms"
-GONE = HttpError(400, "validation", "the client went away")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,21 @@ class Answered:
     deployment: Deployment
     answers: list[Answer]
     seconds: float
+
+    @cached_property
+    def logits(self) -> np.ndarray:
+        """float32 of shape (texts, classes)."""
+        return np.stack([answer.logits for answer in self.answers])
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """Probabilities of the labels, float64 of the same shape."""
+        return softmax(self.logits, self.deployment.variant.temperature)
+
+    @cached_property
+    def best(self) -> np.ndarray:
+        """The place of each text's best label."""
+        return np.asarray(self.logits.argmax(axis=1))
 
     def headers(self) -> dict[str, str]:
         """Times in milliseconds; of a request of several texts, the longest of each stage."""
@@ -51,15 +68,22 @@ class Answered:
 
 
 async def answer(
-    request: Request, models: Models, name: str | None, sources: Sequence[Source], longest: float
+    request: Request,
+    models: Models,
+    name: str | None,
+    understand: Callable[[Deployment], Sequence[Source]],
+    longest: float,
 ) -> Answered:
     """The model's answers, within `longest` seconds or the request's own deadline.
 
-    Raises `Refused`, and `HttpError` for a model that is not there. The request's body must have been read.
+    `understand` is what the request asks of that deployment: limits and inputs are the bundle's, and may be others once
+    it has been replaced. Raises `Refused`, and `HttpError` for a model that is not there. The request's body must have
+    been read.
     """
+    deployment = models.find(name)
+    sources = understand(deployment)
     started = time.monotonic()
     deadline = started + _seconds_left(request, longest)
-    deployment = models.find(name)
     try:
         submitted = deployment.engine.submit(sources, deadline)
     except Refused:
@@ -67,7 +91,7 @@ async def answer(
         newer = models.find(name)
         if newer is deployment:
             raise
-        deployment, submitted = newer, newer.engine.submit(sources, deadline)
+        deployment, submitted = newer, newer.engine.submit(understand(newer), deadline)
     answers = asyncio.wrap_future(submitted.future)
     # After the body the next message is that the client has gone.
     gone = asyncio.ensure_future(request.receive())
@@ -82,7 +106,7 @@ async def answer(
         if not answers.done():
             answers.cancel()
     if answers.cancelled():
-        raise GONE
+        raise client_gone()
     return Answered(deployment, answers.result(), time.monotonic() - started)
 
 

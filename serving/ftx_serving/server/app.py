@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -16,8 +17,8 @@ from starlette.types import ASGIApp
 
 from ftx.errors import FtxError
 from ftx.plugins import own_version
-from ftx_serving.decoding import ranked
 from ftx_serving.engine.deployment import Deployment
+from ftx_serving.engine.items import Source
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server import forms, open_inference
 from ftx_serving.server.answering import Answered, answer
@@ -47,8 +48,10 @@ class Service:
     def ready(self) -> bool:
         return not self.stopping and self.models.ready
 
-    async def ask(self, request: Request, name: str | None, sources: list[Any]) -> Answered:
-        answered = await answer(request, self.models, name, sources, self.settings.answer_seconds)
+    async def ask(
+        self, request: Request, name: str | None, understand: Callable[[Deployment], Sequence[Source]]
+    ) -> Answered:
+        answered = await answer(request, self.models, name, understand, self.settings.answer_seconds)
         self.metrics.count_answers(answered)
         return answered
 
@@ -69,21 +72,26 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
         if "text" in request.query_params:
             return await _predict_query(request, service)
         asked, answered = await _predict(request, service)
-        rows = _rows(asked, answered)
+        rows = forms.respond(asked, answered)
         return _json(rows if asked.batch else rows[0], answered.headers())
 
     @app.post("/", openapi_extra=PREDICT_NESTED, summary="Classify texts, for the clients of Hugging Face")
     async def predict_nested(request: Request) -> Response:
         asked, answered = await _predict(request, service)
-        return _json(_rows(asked, answered), answered.headers())
+        return _json(forms.respond(asked, answered), answered.headers())
 
 
 async def _predict(request: Request, service: Service) -> tuple[forms.Asked, Answered]:
     body = await read_body(request, service.settings)
-    deployment = service.models.find()
-    asked = forms.understand(decode(body, forms.decoder), deployment.contract)
-    answered = await service.ask(request, None, asked.sources)
-    forms.check_truncation(asked, answered.answers, deployment.contract)
+    asked: forms.Asked
+
+    def understand(deployment: Deployment) -> list[Source]:
+        nonlocal asked
+        asked = forms.understand(decode(body, forms.decoder), deployment.contract)
+        return asked.sources
+
+    answered = await service.ask(request, None, understand)
+    forms.check_truncation(asked, answered)
     return asked, answered
 
 
@@ -92,18 +100,11 @@ async def _predict_query(request: Request, service: Service) -> Response:
     await read_body(request, service.settings)
     pair = request.query_params.get("text_pair")
     given = [request.query_params["text"], *([] if pair is None else [pair])]
-    deployment = service.models.find()
-    asked = forms.understand(forms.PredictRequest(inputs=[list(given)]), deployment.contract)
-    answered = await service.ask(request, None, asked.sources)
-    deployment = answered.deployment
-    [found] = ranked(answered.answers[0].logits, deployment.contract.labels, 1, deployment.variant.temperature)
-    place = deployment.contract.labels.index(found["label"])
-    return _json({"label": found["label"], "id": place, "score": found["score"]}, answered.headers())
-
-
-def _rows(asked: forms.Asked, answered: Answered) -> list[list[dict[str, Any]]]:
-    labels, temperature = answered.deployment.contract.labels, answered.deployment.variant.temperature
-    return [forms.scores(each, asked, labels, temperature) for each in answered.answers]
+    form = forms.PredictRequest(inputs=[list(given)])
+    answered = await service.ask(request, None, lambda deployment: forms.understand(form, deployment.contract).sources)
+    place = int(answered.best[0])
+    label, score = answered.deployment.contract.labels[place], float(answered.scores[0, place])
+    return _json({"label": label, "id": place, "score": score}, answered.headers())
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -193,13 +194,20 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
     )
     async def infer(request: Request, name: str, version: str = VERSION) -> Response:
         body = await read_body(request, service.settings)
-        deployment = _find(models, name, version)
-        if open_inference.BINARY_HEADER in request.headers:
-            raise HttpError(400, Reason.VALIDATION.value, open_inference.BINARY)
-        asked = decode(body, open_inference.decoder)
-        sources, wanted = open_inference.understand(asked, deployment.contract, deployment.vocabulary)
-        answered = await service.ask(request, name, sources)
-        document = open_inference.respond(asked, answered.deployment, VERSION, wanted, answered.answers)
+        _check_version(version)
+        asked: open_inference.InferRequest
+        wanted: list[str]
+
+        def understand(deployment: Deployment) -> list[Source]:
+            nonlocal asked, wanted
+            if open_inference.BINARY_HEADER in request.headers:
+                raise HttpError(400, Reason.VALIDATION.value, open_inference.BINARY)
+            asked = decode(body, open_inference.decoder)
+            sources, wanted = open_inference.understand(asked, deployment.contract, deployment.vocabulary)
+            return sources
+
+        answered = await service.ask(request, name, understand)
+        document = open_inference.respond(asked, answered, VERSION, wanted)
         return _json(document, answered.headers())
 
     @app.post("/v2/repository/index", summary="The models")
@@ -220,9 +228,13 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
 
 
 def _find(models: Models, name: str, version: str) -> Deployment:
+    _check_version(version)
+    return models.find(name)
+
+
+def _check_version(version: str) -> None:
     if version != VERSION:
         raise HttpError(404, "not_found", f"there is no such version; there is {VERSION}")
-    return models.find(name)
 
 
 def _health(service: Service, *, ready: bool) -> Response:

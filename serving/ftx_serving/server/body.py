@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from ftx_serving.engine.refusal import Reason, Refused
-from ftx_serving.server.errors import HttpError
+from ftx_serving.server.errors import HttpError, client_gone
 from ftx_serving.server.settings import ServerSettings
 
 Form = TypeVar("Form")
@@ -36,7 +36,7 @@ async def read_body(request: Request, settings: ServerSettings) -> bytes:
     except TimeoutError:
         raise HttpError(408, "timeout", f"the body did not arrive within {settings.body_seconds:g} s") from None
     except ClientDisconnect:
-        raise HttpError(400, "validation", "the client went away") from None
+        raise client_gone() from None
     if size > settings.max_body:
         raise _too_large(settings.max_body)
     return b"".join(chunks)

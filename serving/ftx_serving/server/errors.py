@@ -31,6 +31,11 @@ class HttpError(Exception):
         self.message = message
 
 
+def client_gone() -> HttpError:
+    """The client closed its connection: nobody reads the answer."""
+    return HttpError(400, "validation", "the client went away")
+
+
 def respond(error: Refused | HttpError) -> Response:
     """The answer to a request that failed so. `Retry-After` is in whole seconds, as HTTP wants it, rounded up."""
     if isinstance(error, HttpError):

@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 
 from ftx_serving.contract import Contract
-from ftx_serving.decoding import ranked
-from ftx_serving.engine.items import Answer, Side, Source
+from ftx_serving.decoding import sigmoid
+from ftx_serving.engine.items import Side, Source
 from ftx_serving.engine.refusal import Reason, Refused
+from ftx_serving.server.answering import Answered
 
 Direction = Literal["left", "right", "Left", "Right"]
 Function = Literal["softmax", "sigmoid", "none"]
@@ -63,25 +64,36 @@ def understand(request: PredictRequest, contract: Contract) -> Asked:
         raise Refused(Reason.EMPTY, "there is no text to classify: inputs is empty")
     sources = [_source(row, side, contract) for row in rows]
     truncate = request.truncate if request.truncate is not None else given.truncate
-    function: Function = "none" if request.raw_scores else (given.function_to_apply or "softmax")
+    function: Function = (
+        "none" if request.raw_scores else (request.function_to_apply or given.function_to_apply or "softmax")
+    )
     return Asked(sources, batch, truncate is not False, top_k, function)
 
 
-def check_truncation(asked: Asked, answers: Sequence[Answer], contract: Contract) -> None:
+def check_truncation(asked: Asked, answered: Answered) -> None:
     """Raise `Refused` where a text was cut although the client said `"truncate": false`."""
-    if not asked.truncate and any(answer.truncated for answer in answers):
-        place = next(place for place, answer in enumerate(answers) if answer.truncated)
-        raise Refused(Reason.VALIDATION, f"text {place} is longer than {contract.max_length} tokens")
+    if not asked.truncate and any(answer.truncated for answer in answered.answers):
+        place = next(place for place, answer in enumerate(answered.answers) if answer.truncated)
+        limit = answered.deployment.contract.max_length
+        raise Refused(Reason.VALIDATION, f"text {place} is longer than {limit} tokens")
 
 
-def scores(answer: Answer, asked: Asked, labels: Sequence[str], temperature: float) -> list[dict[str, Any]]:
-    """Labels with scores, best first."""
+def respond(asked: Asked, answered: Answered) -> list[list[dict[str, Any]]]:
+    """For each text labels with scores, best first."""
+    labels, logits = answered.deployment.contract.labels, answered.logits
     if asked.function == "softmax":
-        return ranked(answer.logits, labels, asked.top_k, temperature)
-    logits = answer.logits.astype(np.float64)
-    values = logits if asked.function == "none" else 1 / (1 + np.exp(-logits / temperature))
-    order = np.argsort(-logits, kind="stable")[: asked.top_k]
-    return [{"label": labels[place], "score": float(values[place])} for place in order]
+        scores = answered.scores
+    elif asked.function == "none":
+        scores = logits
+    else:
+        scores = sigmoid(logits.astype(np.float64) / answered.deployment.variant.temperature)
+    # By the logits: scores that are too small to tell apart would lose their order.
+    order = np.argsort(-logits, axis=1, kind="stable")[:, : asked.top_k]
+    ranked = np.take_along_axis(scores, order, axis=1)
+    return [
+        [{"label": labels[place], "score": score} for place, score in zip(*row, strict=True)]
+        for row in zip(order.tolist(), ranked.tolist(), strict=True)
+    ]
 
 
 def _rows(inputs: str | list[str | list[str]], contract: Contract) -> tuple[Sequence[Sequence[str]], bool]:

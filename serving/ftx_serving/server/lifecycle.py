@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from ftx.errors import FtxError
+from ftx_serving.engine.refusal import Refused
 from ftx_serving.server.app import Service, build
 from ftx_serving.server.protocol import limited
 from ftx_serving.server.settings import ServerSettings
@@ -116,6 +117,7 @@ def _signals(service: Service, stop: asyncio.Event, server: _Server) -> Iterator
     def ask_to_stop() -> None:
         server.force_exit = stop.is_set()
         stop.set()
+        service.models.stop_loading()
 
     def reload() -> None:
         task = loop.create_task(_reload(service))
@@ -142,5 +144,8 @@ async def _reload(service: Service) -> None:
     for name in service.models.names:
         try:
             await asyncio.to_thread(service.models.load, name)
-        except FtxError as error:
+        except (FtxError, Refused) as error:
             _log.error("%s is not replaced: %s", name, error.message)
+        except Exception as error:
+            # The models after it are looked for all the same.
+            _log.error("%s is not replaced: %s: %s", name, type(error).__name__, error, exc_info=error)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import collections
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ftx_serving.decoding import softmax
-from ftx_serving.engine.items import Answer
 from ftx_serving.engine.running import Batch
 from ftx_serving.profile import LENGTH_BOUNDS, Profile
 from ftx_serving.server.answering import Answered
@@ -63,25 +62,27 @@ class Metrics:
         self.padding.labels(model).inc(batch.padded_tokens - tokens)
 
     def count_answers(self, answered: Answered) -> None:
-        model = answered.deployment.name
-        for answer in answered.answers:
-            self._count_answer(model, answered, answer)
-
-    def _count_answer(self, model: str, answered: Answered, answer: Answer) -> None:
-        best = int(answer.logits.argmax())
-        self.labels.labels(model, answered.deployment.contract.labels[best]).inc()
-        self.scores.labels(model).observe(float(softmax(answer.logits, answered.deployment.variant.temperature)[best]))
-        self.lengths.labels(model).observe(answer.tokens)
-        self.unknown.labels(model).inc(answer.unknown)
-        self.answered_tokens.labels(model).inc(answer.tokens)
-        self.truncated.labels(model).inc(int(answer.truncated))
-        if answer.cached:
-            self.cache_hits.labels(model).inc()
-        else:
-            self.queue_seconds.labels(model).observe(answer.timing.queue)
+        model, answers = answered.deployment.name, answered.answers
+        # Finding a series by its labels takes longer than counting: once a request, not once a text.
+        for place, count in collections.Counter(answered.best.tolist()).items():
+            self.labels.labels(model, answered.deployment.contract.labels[place]).inc(count)
+        _observe(self.scores.labels(model), answered.scores.max(axis=1).tolist())
+        _observe(self.lengths.labels(model), [answer.tokens for answer in answers])
+        self.unknown.labels(model).inc(sum(answer.unknown for answer in answers))
+        self.answered_tokens.labels(model).inc(sum(answer.tokens for answer in answers))
+        self.truncated.labels(model).inc(sum(answer.truncated for answer in answers))
+        if waits := [answer.timing.queue for answer in answers if not answer.cached]:
+            _observe(self.queue_seconds.labels(model), waits)
+        if cached := len(answers) - len(waits):
+            self.cache_hits.labels(model).inc(cached)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
+
+
+def _observe(series: Histogram, values: Sequence[float]) -> None:
+    for value in values:
+        series.observe(value)
 
 
 class _State(Collector):

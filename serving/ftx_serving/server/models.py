@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,6 +40,7 @@ class Models:
         self._say = say
         self._serving: dict[str, Deployment] = {}
         self._loading = threading.Lock()
+        self._stopped = False
 
     @property
     def names(self) -> list[str]:
@@ -68,17 +70,22 @@ class Models:
         return found
 
     def load_all(self) -> None:
+        """Load each of them, until `stop_loading`."""
         for name in self._wanted:
-            self.load(name)
+            with contextlib.suppress(Refused):
+                self.load(name)
 
     def load(self, name: str) -> Deployment:
         """Find the bundle anew and put it in the old one's place; whatever fails, the old one goes on serving.
 
         The new one is checked and measured beside the old; the old one answers what it has let in, and ends. One load
-        at a time. Raises `FtxError` where the new bundle must not serve.
+        at a time. Raises `FtxError` where the new bundle must not serve, and `Refused` after `stop_loading`.
         """
         find = self._wanted[name]
         with self._loading:
+            # A load may have waited here for another one while the server was stopped.
+            if self._stopped:
+                raise Refused(Reason.UNHEALTHY, "the server is stopping, and loads nothing more")
             bundle = find()
             new = deploy(
                 name, bundle, self._runtimes, self._settings, on_batch=partial(self._on_batch, name), warn=self._say
@@ -93,7 +100,12 @@ class Models:
                 old.engine.stop()
             return new
 
+    def stop_loading(self) -> None:
+        """Begin no further load; one that has begun is not broken off."""
+        self._stopped = True
+
     def stop(self) -> None:
+        self.stop_loading()
         with self._loading:
             for each in self._serving.values():
                 each.engine.stop()

@@ -5,17 +5,17 @@ https://github.com/open-inference/open-inference-protocol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from ftx_serving.contract import Contract
-from ftx_serving.decoding import softmax
 from ftx_serving.engine.deployment import Deployment
-from ftx_serving.engine.items import Answer, Source, TokenIds
+from ftx_serving.engine.items import Source, TokenIds
 from ftx_serving.engine.refusal import Reason, Refused
+from ftx_serving.server.answering import Answered
 
 TEXT, PAIR = "text", "text_pair"
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
@@ -24,6 +24,8 @@ OUTPUTS = (LABEL, SCORE, SCORES, LOGITS)
 BINARY_HEADER = "inference-header-content-length"
 BINARY = "binary tensors are not taken: send JSON (tritonclient: binary_data=False)"
 EXTENSIONS = ["model_repository"]
+MOST_DIMENSIONS = 8
+"""Of a tensor. A body has room for many more, and each one takes a look at all values."""
 
 
 class Tensor(msgspec.Struct):
@@ -92,18 +94,16 @@ def understand(request: InferRequest, contract: Contract, vocabulary: int) -> tu
     else:
         raise _invalid(f"the inputs are either {' and '.join(sorted(texts))}, or {IDS} with {MASK} and the like")
     wanted = [output.name for output in request.outputs] or defaults
+    if len(set(wanted)) != len(wanted):
+        raise _invalid("an output is asked for twice")
     if unknown := set(wanted) - set(OUTPUTS):
         raise _invalid(f"{len(unknown)} unknown outputs; there are {', '.join(OUTPUTS)}")
     return sources, wanted
 
 
-def respond(
-    request: InferRequest, deployment: Deployment, version: str, wanted: Sequence[str], answers: Sequence[Answer]
-) -> dict[str, Any]:
-    logits = np.stack([answer.logits for answer in answers])
-    scores = softmax(logits, deployment.variant.temperature)
-    best = logits.argmax(axis=1)
-    labels = [deployment.contract.labels[place] for place in best]
+def respond(request: InferRequest, answered: Answered, version: str, wanted: Sequence[str]) -> dict[str, Any]:
+    logits, scores = answered.logits, answered.scores
+    labels = [answered.deployment.contract.labels[place] for place in answered.best]
     rows, classes = logits.shape
     tensors: dict[str, tuple[str, list[int], list[Any]]] = {
         LABEL: ("BYTES", [rows], labels),
@@ -116,7 +116,7 @@ def respond(
         for name in wanted
     ]
     identity = {} if request.id is None else {"id": request.id}
-    return {"model_name": deployment.name, "model_version": version, **identity, "outputs": outputs}
+    return {"model_name": answered.deployment.name, "model_version": version, **identity, "outputs": outputs}
 
 
 def _texts(given: dict[str, Tensor], contract: Contract) -> list[Source]:
@@ -157,11 +157,13 @@ def _flat(tensor: Tensor, datatype: str) -> list[Any]:
         raise _invalid(f"an input is not {datatype}")
     if tensor.data is None or "binary_data_size" in tensor.parameters:
         raise _invalid(BINARY)
+    if len(tensor.shape) > MOST_DIMENSIONS:
+        raise _invalid(f"an input has more than {MOST_DIMENSIONS} dimensions")
     values = tensor.data
     for _ in tensor.shape[1:]:
         if all(isinstance(value, list) for value in values):
             values = [inner for value in values for inner in value]
-    size = int(np.prod(tensor.shape, dtype=object)) if tensor.shape else 0
+    size = math.prod(tensor.shape) if tensor.shape else 0
     if len(values) != size or min(tensor.shape, default=0) < 0:
         raise _invalid("an input holds another number of values than its shape says")
     if size == 0:

@@ -10,7 +10,6 @@ import pytest
 
 from ftx.artifacts import Artifact, Bundle
 from ftx.errors import FtxError
-from ftx.plugins import PluginManager
 from ftx.step import Runtime
 from ftx_serving.bench.candidates import find_candidates, threads_to_try
 from ftx_serving.bench.choosing import choose
@@ -18,14 +17,10 @@ from ftx_serving.bench.floor import Rates, measure_rates, share_of_floor
 from ftx_serving.bench.measure import Bench, Measured, measure
 from ftx_serving.bench.race import Terms
 from ftx_serving.bench.statistics import Interval
-from ftx_serving.bench.texts import golden_texts, read_texts
+from ftx_serving.bench.texts import read_texts
+from ftx_serving.golden import read_golden
 
 FIGURE = Interval(1.0, 0.9, 1.1)
-
-
-@pytest.fixture(scope="module")
-def runtimes() -> Mapping[str, Runtime]:
-    return PluginManager.load(third_party=False).runtimes()
 
 
 @pytest.fixture
@@ -38,8 +33,8 @@ def test_every_variant_is_measured_with_its_intervals_and_the_fastest_is_first(
     bundle: Bundle, runtimes: Mapping[str, Runtime]
 ) -> None:
     candidates, skipped = find_candidates(bundle, runtimes, threads=[1])
-    texts, pairs = golden_texts(bundle)
-    bench = measure(bundle, candidates, skipped, texts, pairs, Terms(seconds=0.02, batch_size=8))
+    golden = read_golden(bundle)
+    bench = measure(bundle, candidates, skipped, golden.texts, golden.pairs, Terms(seconds=0.02, batch_size=8))
     assert sorted(found.variant for found in bench.measured) == [
         "onnx-fp32",
         "onnx-int8",

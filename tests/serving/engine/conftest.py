@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from ftx.artifacts import Artifact
-from ftx.plugins import PluginManager
-from ftx.step import Runtime
 from ftx_serving.engine.engine import Engine, EngineSettings
 from ftx_serving.engine.items import Source
 from ftx_serving.predictor import Predictor
 from ftx_serving.runtimes import Session
-
-
-@pytest.fixture(scope="session")
-def runtimes() -> Mapping[str, Runtime]:
-    return PluginManager.load(third_party=False).runtimes()
-
-
-@pytest.fixture(scope="session")
-def predictor(tiny_bundle: Artifact, runtimes: Mapping[str, Runtime]) -> Predictor:
-    return Predictor.load(tiny_bundle.path, runtimes=runtimes, variant="onnx-fp32", threads=1)
 
 
 class Watched:

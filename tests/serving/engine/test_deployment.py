@@ -7,19 +7,37 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.serving.engine.conftest import sources
 
+from ftx import machine
 from ftx.artifacts import MANIFEST, Artifact, Bundle, open_artifact
 from ftx.errors import FtxError
 from ftx.hashing import hash_folder
 from ftx.step import Runtime
+from ftx_serving.engine import deployment
 from ftx_serving.engine.deployment import DeploySettings, deploy
 from ftx_serving.predictor import Predictor
+from ftx_serving.runtimes import onnxruntime
 
 Runtimes = Mapping[str, Runtime]
+
+
+@pytest.fixture
+def loaded_threads(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """The numbers of threads that ONNX Runtime was loaded with."""
+    seen: list[int | None] = []
+    load = onnxruntime.load
+
+    def noting(folder: Path, variant: Mapping[str, Any], device: str, threads: int | None) -> Any:
+        seen.append(threads)
+        return load(folder, variant, device, 1)
+
+    monkeypatch.setattr(onnxruntime, "load", noting)
+    return seen
 
 
 def test_what_is_deployed_answers_as_the_predictor_and_says_what_it_can_do(
@@ -46,6 +64,18 @@ def test_flags_fix_what_would_be_measured(tiny_bundle: Bundle, runtimes: Runtime
     assert (settings.rule.budget, settings.tokenizers, settings.cache) == (99, 2, 5)
 
 
+def test_what_flags_fix_is_neither_measured_nor_loaded_twice(
+    tiny_bundle: Bundle, runtimes: Runtimes, loaded_threads: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 6)
+    monkeypatch.setattr(deployment, "measure_budget", None)
+    fixed = DeploySettings(variant="onnx-fp32", workers=2, batch_tokens=99)
+    deployed = deploy("tiny", tiny_bundle, runtimes, fixed)
+    deployed.engine.stop()
+    assert loaded_threads == [3, 3]
+    assert (deployed.workers, deployed.threads) == (2, 3)
+
+
 def test_a_variant_that_minds_its_neighbours_is_served_alone(tiny_bundle: Bundle, runtimes: Runtimes) -> None:
     deployed = deploy("tiny", tiny_bundle, runtimes, DeploySettings(variant="onnx-int8", workers=1, threads=1))
     texts = ["love great", "hate it very much today", "table"]
@@ -55,6 +85,17 @@ def test_a_variant_that_minds_its_neighbours_is_served_alone(tiny_bundle: Bundle
         deployed.engine.stop()
     expected = Predictor.load(tiny_bundle.path, runtimes=runtimes, variant="onnx-int8", threads=1).logits(texts)
     assert (np.array([answer.logits for answer in answers]) == expected).all()
+
+
+def test_the_runtime_that_executes_the_variant_counts_not_the_one_it_was_checked_with(
+    tiny_bundle: Bundle, runtimes: Runtimes, loaded_threads: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    other = replace(runtimes["onnxruntime"], name="other", process_threads=True)
+    deployed = deploy("tiny", tiny_bundle, {"other": other}, DeploySettings(variant="onnx-fp32", batch_tokens=99))
+    deployed.engine.stop()
+    assert deployed.runtime == "other"
+    assert loaded_threads == [None]  # several workers would share the threads of the process
 
 
 @pytest.fixture

@@ -14,25 +14,13 @@ from typing import Any
 import pytest
 
 from ftx.artifacts import Bundle
-from ftx.plugins import PluginManager
 from ftx.step import Runtime
 from ftx_serving.engine.deployment import DeploySettings
-from ftx_serving.predictor import Predictor
 from ftx_serving.server.app import Service
 from ftx_serving.server.lifecycle import _config, _Server, bind
 from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
 from ftx_serving.server.settings import ServerSettings
-
-
-@pytest.fixture(scope="session")
-def runtimes() -> Mapping[str, Runtime]:
-    return PluginManager.load(third_party=False).runtimes()
-
-
-@pytest.fixture(scope="session")
-def predictor(tiny_bundle: Bundle, runtimes: Mapping[str, Runtime]) -> Predictor:
-    return Predictor.load(tiny_bundle.path, runtimes=runtimes, variant="onnx-fp32", threads=1)
 
 
 @dataclass

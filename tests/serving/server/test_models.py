@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.serving.server.conftest import ONE_WORKER, Start
@@ -87,6 +88,26 @@ def test_a_bundle_that_fails_its_checks_leaves_the_old_one_serving(start: Start,
     assert server.post("/predict", {"inputs": "good"}).status == 200
     assert server.get("/info").json["model_sha"] == good.digest
     assert server.post("/v2/repository/models/other/load").status == 404
+
+
+def test_a_request_that_meets_a_new_bundle_is_held_to_that_ones_limits(
+    start: Start, copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide, narrow = copy("wide"), copy("narrow", max_length=32)
+    current = [wide]
+    server = start({"tiny": lambda: current[0]})
+    engine = server.service.models.find().engine
+    submit = engine.submit
+
+    def replaced_first(*arguments: Any) -> Any:
+        current[0] = narrow
+        server.service.models.load("tiny")
+        return submit(*arguments)
+
+    monkeypatch.setattr(engine, "submit", replaced_first)
+    tokens = {"name": "input_ids", "datatype": "INT64", "shape": [1, 40], "data": [2] * 40}
+    answer = server.post("/v2/models/tiny/infer", {"inputs": [tokens]})
+    assert (answer.status, answer.json["error"]) == (422, "rows have 1 to 32 tokens")
 
 
 def samples(text: str) -> dict[str, float]:

@@ -76,6 +76,7 @@ def test_the_client_of_hugging_face_classifies(server: Running, predictor: Predi
         ([text_input("good", "")], "empty"),
         ([text_input("good", shape=[2])], "validation"),
         ([text_input("good", shape=[-1])], "validation"),
+        ([text_input("good", shape=[1] * 9)], "validation"),
         ([text_input("good", datatype="FP32")], "validation"),
         ([text_input("good", data=[7])], "validation"),
         ([text_input("good", data=None)], "validation"),
@@ -100,6 +101,12 @@ def test_unknown_models_versions_and_outputs_are_errors(server: Running) -> None
     assert server.post("/v2/models/tiny/versions/2/infer", body).status == 404
     assert server.get("/v2/models/other").status == 404
     assert server.post("/v2/models/tiny/infer", {**body, "outputs": [{"name": "x"}]}).status == 422
+
+
+def test_an_output_is_asked_for_once(server: Running) -> None:
+    body = {"inputs": [text_input("good")], "outputs": [{"name": "label"}, {"name": "label"}]}
+    answer = server.post("/v2/models/tiny/infer", body)
+    assert (answer.status, answer.json["error"]) == (422, "an output is asked for twice")
 
 
 def test_columns_and_nested_data_are_taken(server: Running, predictor: Predictor) -> None:

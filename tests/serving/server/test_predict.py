@@ -52,6 +52,8 @@ def test_options_shape_the_answer(server: Running, predictor: Predictor) -> None
     raw = server.post("/predict", {"inputs": "good", "raw_scores": True}).json
     assert [entry["score"] for entry in raw] == pytest.approx(logits.tolist(), abs=1e-5)
     assert len(server.post("/predict", {"inputs": "good", "top_k": 2}).json) == 2
+    [above] = server.post("/predict", {"inputs": "good", "function_to_apply": "none", "parameters": {"top_k": 1}}).json
+    assert above["score"] == pytest.approx(logits[0], abs=1e-5)
     [nested] = server.post("/", {"inputs": "good", "parameters": {"top_k": 1, "function_to_apply": "none"}}).json
     assert [entry["score"] for entry in nested] == pytest.approx([logits[0]], abs=1e-5)
     [sigmoid] = server.post("/", {"inputs": "good", "parameters": {"function_to_apply": "sigmoid"}}).json

@@ -1,0 +1,65 @@
+"""The golden examples: texts of a bundle, and what each variant answered to them on the export's machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ftx.artifacts import Bundle
+from ftx.errors import FtxError
+from ftx_serving.contract import GOLDEN_FILE
+from ftx_serving.predictor import Predictor, verify_files
+
+ROUNDING = 1e-3
+"""Logits that differ by no more are the same: kernels of other processors sum in another order."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """From the shortest text to the longest."""
+
+    texts: list[str]
+    pairs: list[str] | None
+    """Second texts, for a model of pairs."""
+    logits: list[Mapping[str, list[float]]]
+    """Of each text, by the variants' names."""
+
+
+def read_golden(bundle: Bundle) -> Golden:
+    """What the export kept. Checks no hash."""
+    lines = (bundle.path / GOLDEN_FILE).read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    pairs = [row["text_pair"] for row in rows if "text_pair" in row]
+    return Golden([row["text"] for row in rows], pairs or None, [row["logits"] for row in rows])
+
+
+def check_golden(bundle: Bundle, predictor: Predictor) -> Golden:
+    """The examples. Raises `FtxError` unless this variant answers them here as it did where it was exported.
+
+    Labels must be equal (but for a tie within rounding), logits within what the export itself allowed the variant.
+    """
+    verify_files(bundle.path, bundle.manifest, (GOLDEN_FILE,))
+    golden = read_golden(bundle)
+    name = predictor.variant.name
+    expected = np.array([logits[name] for logits in golden.logits], dtype=np.float32)
+    logits = predictor.logits(golden.texts, golden.pairs, alone=True)
+    tolerance = max(ROUNDING, predictor.variant.tolerance.get("max", 0.0))
+    if not np.abs(logits - expected).max() <= tolerance:
+        raise _disagreement(name, f"logits differ by {np.abs(logits - expected).max():.3g}, more than {tolerance:.3g}")
+    places = np.arange(len(expected))
+    labels = logits.argmax(axis=1)
+    lost = expected.max(axis=1) - expected[places, labels]
+    if changed := int((lost > ROUNDING).sum()):
+        raise _disagreement(name, f"{changed} of {len(expected)} labels are others")
+    return golden
+
+
+def _disagreement(variant: str, what: str) -> FtxError:
+    return FtxError(
+        f"{variant} does not answer the bundle's golden examples as it did where it was exported: {what}",
+        "choose another variant: --variant NAME",
+        "or export on a machine like this one: ftx run export",
+    )
