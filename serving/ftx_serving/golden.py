@@ -30,8 +30,8 @@ class Golden:
 
 def read_golden(bundle: Bundle) -> Golden:
     """What the export kept. Checks no hash."""
-    lines = (bundle.path / GOLDEN_FILE).read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    with (bundle.path / GOLDEN_FILE).open(encoding="utf-8") as lines:  # splitlines() would part a text at U+2028
+        rows = [json.loads(line) for line in lines]
     pairs = [row["text_pair"] for row in rows if "text_pair" in row]
     return Golden([row["text"] for row in rows], pairs or None, [row["logits"] for row in rows])
 

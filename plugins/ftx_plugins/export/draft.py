@@ -20,6 +20,7 @@ from ftx_plugins.export.rows import Row, texts_of
 from ftx_plugins.export.tokenizer import backend_tokenizer
 from ftx_serving.contract import GOLDEN_FILE, TOKENIZER_FILE, Contract, Variant
 from ftx_serving.encoder import TextEncoder
+from ftx_serving.golden import read_golden
 from ftx_serving.predictor import Predictor
 from ftx_serving.runtimes import Session
 
@@ -53,9 +54,10 @@ class Draft:
         dropped = {file for variant in contract.variants if variant not in kept for file in variant.files}
         rewritten = {*dropped, GOLDEN_FILE, CARD_FILE}
         carry_over(bundle.path, out, [name for name in bundle.manifest.files if name not in rewritten])
-        lines = [json.loads(line) for line in (bundle.path / GOLDEN_FILE).read_text(encoding="utf-8").splitlines()]
-        golden = {variant.name: [line["logits"][variant.name] for line in lines] for variant in kept}
-        rows = [Row(line["text"], line.get("text_pair")) for line in lines]
+        examples = read_golden(bundle)
+        golden = {variant.name: [logits[variant.name] for logits in examples.logits] for variant in kept}
+        pairs: Sequence[str | None] = examples.pairs or [None] * len(examples.texts)
+        rows = [Row(text, pair) for text, pair in zip(examples.texts, pairs, strict=True)]
         encoder = TextEncoder.from_file(bundle.path / TOKENIZER_FILE, contract)
         return cls(out, encoder, rows, golden, kept)
 
