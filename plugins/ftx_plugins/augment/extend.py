@@ -20,10 +20,9 @@ from ftx_plugins.augment.probe import measure_gain
 from ftx_plugins.data.normalise import digests, normalise
 from ftx_plugins.data.sampling import ranks
 from ftx_plugins.data.sources import SPLITS
-from ftx_plugins.data.splits import BATCH, split_path
+from ftx_plugins.data.splits import BATCH, ORIGIN, of_source, split_path
 
 REPORT = "augmentation.json"
-ORIGIN = "origin"
 EXAMPLES = 10
 
 Proposal = str | None
@@ -79,9 +78,7 @@ def _read(data: Artifact, split: str) -> pa.Table:
 
 def _choose_sources(table: pa.Table, data: Artifact, config: AugmentConfig, context: Context) -> list[int]:
     """Places of the rows that new ones are made from: of the wanted labels, from the source, a share of them."""
-    chosen = np.ones(table.num_rows, dtype=bool)
-    if ORIGIN in table.column_names:
-        chosen &= np.array([origin == "" for origin in table[ORIGIN].to_pylist()], dtype=bool)
+    chosen = of_source(table)
     if config.labels:
         names = list(data.meta["labels"])
         unknown = [label for label in config.labels if label not in names]
