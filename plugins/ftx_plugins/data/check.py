@@ -22,8 +22,12 @@ OF_TASK = {
 
 
 def check(config: DataConfig, model: ModelSettings) -> Iterator[Problem]:
-    """Settings of another task, unknown formats, empty files, and columns that the first file of a split has not."""
+    """Settings of another task or without effect, unknown formats, empty files, and columns that a first file lacks."""
     yield from _check_task(config, model.task)
+    if config.drop_leaked and config.near_duplicates == "off":
+        hint = 'look for near-duplicates: --set data.near_duplicates="report"'
+        message = 'drops near-duplicates, and data.near_duplicates = "off" does not look for them'
+        yield Problem(message, "data.drop_leaked", (hint, "or leave it out"))
     try:
         sources = find_sources(config)
     except FtxError as error:

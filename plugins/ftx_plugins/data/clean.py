@@ -97,7 +97,8 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     _log(metrics, context)
     _warn(metrics, config, context)
     warn_about_leaks(metrics["near_duplicates"], context)
-    _warn_about_shares(metrics["splits"], given, config, context)
+    if clusters is not None:
+        _warn_about_shares(metrics["splits"], given, config, context)
     context.describe(
         labels=list(targets.names),
         task=context.model.task,
