@@ -9,11 +9,10 @@ ones too.
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from ftx.errors import FtxError
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.data.conflicts import read_conflicts
+from ftx_plugins.data.csv_table import write_table
 from ftx_plugins.data.near_duplicates import Clusters, cluster_texts
 from ftx_plugins.data.normalise import normalise
 from ftx_plugins.data.splits import SplitRows, load_rows
@@ -180,9 +180,7 @@ def write_csv(entries: Iterable[Entry], path: Path) -> None:
     """Write the entries as a csv; `FtxError` where the file is there already: the user may have marked rows in it."""
     try:
         with path.open("x", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(Entry)], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(asdict(entry) for entry in entries)
+            write_table(file, [[field.name for field in fields(Entry)], *(astuple(entry) for entry in entries)])
     except FileExistsError:
         raise FtxError(
             f"{path} is there already, and rows may be marked in it", "name another file, or remove it: --out FILE"
@@ -262,13 +260,13 @@ def _entries(
                 text_pair=rows.pairs[place] if rows.pairs else "",
             )
         )
-    return [*found, *_dropped(conflicting.values(), at)]
+    return [*found, *_dropped(conflicting.values())]
 
 
-def _dropped(conflicts: Iterable[Mapping[str, Any]], at: Mapping[tuple[str, int], int]) -> Iterator[Entry]:
+def _dropped(conflicts: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
     """Rows of contradictory groups that are in no split: the data set holds one row of a text, or none."""
     for each in conflicts:
-        if (each["source"], each["row"]) in at:
+        if each["kept"]:  # in a split that is not audited, or beyond its cap
             continue
         yield Entry(
             exclude="",
