@@ -29,7 +29,7 @@ from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.data.conflicts import read_conflicts
 from ftx_plugins.data.csv_table import write_table
 from ftx_plugins.data.near_duplicates import Clusters, cluster_texts
-from ftx_plugins.data.normalise import normalise
+from ftx_plugins.data.normalise import normalise_rows
 from ftx_plugins.data.splits import SplitRows, load_rows
 from ftx_plugins.embedding import Embedder, probe_probabilities
 
@@ -104,12 +104,6 @@ class _Rows:
             [split for split, part in parts.items() for _ in part.texts],
         )
 
-    def normalised(self) -> list[str]:
-        texts = [normalise(text) for text in self.texts]
-        if self.pairs is None:
-            return texts
-        return [f"{text}\x1f{normalise(pair)}" for text, pair in zip(texts, self.pairs, strict=True)]
-
 
 def audit(
     data: Artifact,
@@ -136,7 +130,7 @@ def audit(
     report = json.loads((data.path / "report.json").read_text(encoding="utf-8"))
     similarity = report["near_duplicates"].get("similarity", SIMILARITY)
     with tempfile.TemporaryDirectory(prefix="ftx-audit-") as work:
-        clusters = cluster_texts(rows.normalised(), similarity, Path(work))
+        clusters = cluster_texts(normalise_rows(rows.texts, rows.pairs), similarity, Path(work))
     if checkpoint is None:
         _require_rows(rows.labels, names, folds)
         vectors = Embedder(model, trust_remote_code=trust_remote_code).embed(rows.texts, rows.pairs, progress)

@@ -99,6 +99,17 @@ def test_a_second_method_works_on_rows_of_the_source_alone(augment: Augment) -> 
     assert [entry["added"] for entry in report] == [first.metrics["added"], second.metrics["added"]]
 
 
+def test_files_of_the_store_are_shared_and_none_of_them_is_written_into(augment: Augment) -> None:
+    first = augment("noise").data
+    for file in first.path.iterdir():
+        file.chmod(0o444)
+    before = hash_folder(first.path)
+    second = augment("noise", data=first, seed=5).data
+    assert hash_folder(first.path) == before
+    shared = {file.name for file in second.path.iterdir() if file.samefile(first.path / file.name)}
+    assert shared == {"validation.arrow", "test.arrow"}
+
+
 def test_the_probe_measures_validation_accuracy_with_and_without_the_new_rows(augment: Augment, recorder: Any) -> None:
     gain = augment("noise", probe_rows=96).metrics["gain"]
     assert (gain["training_rows"], gain["validation_rows"]) == (96, 48)
