@@ -107,6 +107,22 @@ def find_artifact(reference: str, store: Store) -> Artifact:
     raise FtxError(f"there is no artifact {reference} in {store.root}", "list what there is: ftx cache ls")
 
 
+def trained_ancestor(artifact: Artifact, store: Store) -> Artifact | None:
+    """The trained, unpruned, unquantized checkpoint that an artifact descends from, if the store still has it."""
+    while not artifact.manifest.step.startswith("train:"):
+        parent = input_of(artifact, "model", store)
+        if parent is None:
+            return None
+        artifact = parent
+    return artifact
+
+
+def input_of(artifact: Artifact, name: str, store: Store) -> Artifact | None:
+    """What an artifact was made from, if the store still has it."""
+    digest = artifact.manifest.inputs.get(name, "")
+    return store.open(digest) if digest and (store.objects / digest).is_dir() else None
+
+
 def _latest(wanted: str, store: Store) -> Artifact:
     """What the newest run made: its last bundle or checkpoint, or what its last step of a stage gave."""
     for record in list_runs(store):

@@ -28,7 +28,7 @@ from ftx.events import Events
 from ftx.plan import SOURCE, Plan
 from ftx.planner import FETCH, make_plan
 from ftx.runner import RunResult, run_plan
-from ftx.runs import find_artifact
+from ftx.runs import find_artifact, input_of, trained_ancestor
 from ftx.step import load_by_name
 from ftx.store import Store
 from ftx.tasks import TEXT_CLASSIFICATION
@@ -169,13 +169,15 @@ def _checkpoint(reference: str | None, splits: Sequence[str], store: Store) -> A
 
 
 def _require_unseen(checkpoint: Artifact, dataset: Artifact, reference: str, store: Store) -> None:
-    """Raise `FtxError` unless the checkpoint, or what it was made from, was trained on this very data set's rows."""
-    step: Artifact | None = checkpoint
-    while step is not None and not step.manifest.step.startswith("train:"):
-        digest = step.manifest.inputs.get("model", "")
-        step = store.open(digest) if digest and (store.objects / digest).is_dir() else None
-    trained_on = step.manifest.inputs.get("data") if step is not None else None
-    if trained_on != dataset.digest:
+    """Raise `FtxError` unless the checkpoint, or what it was made from, was trained on this very data set's rows, or on
+    these and rows that were added to them."""
+    trained = trained_ancestor(checkpoint, store)
+    # Augmentation makes a data set of another and adds no row to its validation and test splits.
+    source = input_of(trained, "data", store) if trained is not None else None
+    while source is not None and source.digest != dataset.digest:
+        source = input_of(source, "data", store)
+    if source is None:
+        trained_on = trained.manifest.inputs.get("data") if trained is not None else None
         raise FtxError(
             f"{reference} was trained on other data ({(trained_on or 'unknown')[:12]}, not {dataset.digest[:12]}): "
             "rows that it judges may have trained it",

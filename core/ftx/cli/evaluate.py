@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ftx.artifacts import Artifact, Bundle, Checkpoint
+from ftx.artifacts import Bundle, Checkpoint
 from ftx.cli import report
 from ftx.cli.completing import complete_classifier
 from ftx.cli.options import (
@@ -24,8 +24,7 @@ from ftx.errors import FtxError
 from ftx.events import Events
 from ftx.planner import plan_evaluation
 from ftx.runner import run_plan
-from ftx.runs import find_artifact
-from ftx.store import Store
+from ftx.runs import find_artifact, trained_ancestor
 
 
 @click.command("eval")
@@ -55,7 +54,7 @@ def evaluate(
     if not isinstance(subject, Bundle | Checkpoint):
         raise FtxError(f"{reference} is a {subject.kind}", "name a bundle or a checkpoint: ftx eval latest:export")
     plugins = load_plugins(context)
-    plan = plan_evaluation(subject, _reference_of(subject, store), f"evaluate:{split}", config, plugins)
+    plan = plan_evaluation(subject, trained_ancestor(subject, store), f"evaluate:{split}", config, plugins)
     with RunConsole(quiet=quiet) as console:
         command = command_line("eval", reference, "--split", split, config_path=config_path, settings=settings)
         result = run_plan(plan, plugins, Events([console]), command=command)
@@ -65,13 +64,3 @@ def evaluate(
         print_json(result.to_json())
     else:
         print_scoreboard(result.rows)
-
-
-def _reference_of(artifact: Artifact, store: Store) -> Artifact | None:
-    """The trained, unpruned, unquantized checkpoint that an artifact descends from, if the store still has it."""
-    while not artifact.manifest.step.startswith("train:"):
-        digest = artifact.manifest.inputs.get("model", "")
-        if not digest or not (store.objects / digest).is_dir():
-            return None
-        artifact = store.open(digest)
-    return artifact

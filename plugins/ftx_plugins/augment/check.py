@@ -10,29 +10,14 @@ from ftx.step import ModelSettings
 from ftx_plugins.augment.config import AugmentConfig, MaskedConfig, SynonymsConfig
 from ftx_plugins.augment.dictionaries import INSTALL, find_cilin, find_wordnet, missing_files
 
-TASKS = ("text-classification", "multi-label-classification", "regression")
-"""Tasks whose labels belong to the text as a whole. Labels of tokens would have to move with their words."""
-
 
 def check(config: AugmentConfig, model: ModelSettings) -> Iterator[Problem]:
-    """A task whose labels would be lost, a probe that is asked for a verdict and is off, a folder without a model."""
-    if model.task not in TASKS:
-        yield Problem(
-            f"augments texts whose label belongs to the whole, and the task is {model.task}",
-            "augment",
-            ("leave augment out of the steps",),
-        )
+    """A probe that is asked for a verdict and is off, a folder without a model."""
     if config.keep == "if_better" and not config.probe_rows:
         yield Problem(
             'keep = "if_better" needs the probe, and probe_rows is 0',
             "augment.keep",
             ("set augment.probe_rows = 2000",),
-        )
-    if config.keep == "if_better" and model.task != "text-classification":
-        yield Problem(
-            f"the probe knows text-classification, and the task is {model.task}",
-            "augment.keep",
-            ('set augment.keep = "always"',),
         )
     if (
         isinstance(config, MaskedConfig)

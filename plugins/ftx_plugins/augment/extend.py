@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -17,13 +16,13 @@ from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_plugins.augment.config import AugmentConfig
 from ftx_plugins.augment.probe import measure_gain
-from ftx_plugins.data.normalise import digests, normalise
+from ftx_plugins.data.normalise import DIGEST_BYTES, digests, normalise
 from ftx_plugins.data.sampling import ranks
 from ftx_plugins.data.sources import SPLITS
-from ftx_plugins.data.splits import BATCH, split_path
+from ftx_plugins.data.splits import BATCH, ORIGIN, of_source, split_path
+from ftx_plugins.export.files import carry_over
 
 REPORT = "augmentation.json"
-ORIGIN = "origin"
 EXAMPLES = 10
 
 Proposal = str | None
@@ -57,13 +56,13 @@ def extend(
         "added": len(texts) if kept else 0,
         "gain": gain,
     }
-    for file in sorted(data.path.iterdir()):
-        if file.name != MANIFEST:
-            shutil.copyfile(file, context.out / file.name)
+    # A file that is carried over may be a link into the store: what is written anew must be none.
+    rewritten = {MANIFEST, *((split_path(context.out, "train").name, REPORT) if kept else ())}
+    carry_over(data.path, context.out, [file.name for file in data.path.iterdir() if file.name not in rewritten])
     if kept:
         both = pa.concat_tables([_with_origin(table), added])
         _write(both, split_path(context.out, "train"))
-        _report(metrics, table, rows, texts, context.out / REPORT)
+        _report(metrics, table, rows, texts, data.path / REPORT, context.out / REPORT)
         rows_by_split = {**data.meta.get("rows", {}), "train": both.num_rows}
         context.describe(**{**data.meta, "columns": both.column_names, "rows": rows_by_split})
     else:
@@ -79,9 +78,7 @@ def _read(data: Artifact, split: str) -> pa.Table:
 
 def _choose_sources(table: pa.Table, data: Artifact, config: AugmentConfig, context: Context) -> list[int]:
     """Places of the rows that new ones are made from: of the wanted labels, from the source, a share of them."""
-    chosen = np.ones(table.num_rows, dtype=bool)
-    if ORIGIN in table.column_names:
-        chosen &= np.array([origin == "" for origin in table[ORIGIN].to_pylist()], dtype=bool)
+    chosen = of_source(table)
     if config.labels:
         names = list(data.meta["labels"])
         unknown = [label for label in config.labels if label not in names]
@@ -128,7 +125,7 @@ def _collect(
                 counts["nothing_to_change"] += 1
                 continue
             pair = None if pair_column is None else [pair_column[place].as_py()]
-            key = _key([proposal], pair)
+            [key] = _keys([proposal], pair)
             if key in seen:
                 counts["repeated"] += 1
                 continue
@@ -140,18 +137,20 @@ def _collect(
 
 
 def _all_texts(data: Artifact) -> set[bytes]:
-    """The digests of all texts of all splits, normalised as `data:clean` does to find duplicates."""
+    """The keys of all texts of all splits."""
     found: set[bytes] = set()
     for split in SPLITS:
         for batch in _read(data, split).to_batches():
             pairs = batch.column("text_pair").to_pylist() if "text_pair" in batch.schema.names else None
-            for place, text in enumerate(batch.column("text").to_pylist()):
-                found.add(_key([text], None if pairs is None else [pairs[place]]))
+            found.update(_keys(batch.column("text").to_pylist(), pairs))
     return found
 
 
-def _key(texts: list[str], pairs: list[str] | None) -> bytes:
-    return digests([normalise(text) for text in texts], None if pairs is None else [normalise(pair) for pair in pairs])
+def _keys(texts: Sequence[str], pairs: Sequence[str] | None) -> list[bytes]:
+    """The digest of each text, normalised as `data:clean` does to find duplicates."""
+    seconds = None if pairs is None else [normalise(pair) for pair in pairs]
+    joined = digests([normalise(text) for text in texts], seconds)
+    return [joined[start : start + DIGEST_BYTES] for start in range(0, len(joined), DIGEST_BYTES)]
 
 
 def _with_origin(table: pa.Table) -> pa.Table:
@@ -176,9 +175,12 @@ def _write(table: pa.Table, path: Path) -> None:
                 writer.write_batch(batch)
 
 
-def _report(metrics: Mapping[str, Any], table: pa.Table, rows: Sequence[int], texts: Sequence[str], path: Path) -> None:
-    """`augmentation.json`: an entry for each step that has added rows, with examples."""
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+def _report(
+    metrics: Mapping[str, Any], table: pa.Table, rows: Sequence[int], texts: Sequence[str], old: Path, path: Path
+) -> None:
+    """`augmentation.json`: an entry for each step that has added rows, with examples; those of the source are in
+    `old`."""
+    before = json.loads(old.read_text(encoding="utf-8")) if old.is_file() else []
     examples = [
         {"row": table["row"][place].as_py(), "from": table["text"][place].as_py(), "to": text}
         for place, text in list(zip(rows, texts, strict=True))[:EXAMPLES]

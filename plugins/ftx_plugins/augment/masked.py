@@ -15,7 +15,7 @@ from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_plugins.augment.config import MaskedConfig
 from ftx_plugins.augment.extend import Proposal, extend
-from ftx_plugins.augment.words import Word, choose_words, find_words, is_negation, replace_words, with_case_of
+from ftx_plugins.augment.words import Word, count_words, find_words, is_negation, replace_words, with_case_of
 from ftx_plugins.checkpoint import loading, max_length_of
 
 CANDIDATES = 5
@@ -70,11 +70,13 @@ class Filler:
             masked, truncation=True, max_length=self._max_length, padding=True, return_tensors="pt"
         ).to(self._model.device)
         with torch.inference_mode():
-            logits = self._model(**batch).logits.float().cpu()
-        is_mask = (batch["input_ids"] == self._tokenizer.mask_token_id).cpu()
+            is_mask = batch["input_ids"] == self._tokenizer.mask_token_id
+            # Of the scores of a whole vocabulary for each token, those of masks alone leave the device.
+            logits = self._model(**batch).logits[is_mask].float().cpu()
+        of_text = logits.split(is_mask.sum(dim=1).tolist())
         return [
-            self._put(text, words, logits[row][is_mask[row]], random)
-            for row, (text, words, random) in enumerate(zip(texts, chosen, randoms, strict=True))
+            self._put(text, words, scores, random)
+            for text, words, scores, random in zip(texts, chosen, of_text, randoms, strict=True)
         ]
 
     def _choose(self, text: str, random: Random) -> list[Word]:
@@ -83,7 +85,7 @@ class Filler:
             return []
         words = find_words(text, self._config.protect)
         free = [word for word in words if not word.is_fixed]
-        count = len(choose_words(words, self._config.change, Random(0)))
+        count = count_words(words, self._config.change)
         return sorted(random.sample(free, min(count, len(free))), key=lambda word: word.start)
 
     def _put(self, text: str, words: Sequence[Word], logits: torch.Tensor, random: Random) -> Proposal:

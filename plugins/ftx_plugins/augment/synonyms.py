@@ -16,7 +16,7 @@ from ftx_plugins.augment.config import SynonymsConfig
 from ftx_plugins.augment.dictionaries import INSTALL, find_cilin, find_wordnet
 from ftx_plugins.augment.extend import Proposal, extend
 from ftx_plugins.augment.wordnet import WordNet
-from ftx_plugins.augment.words import HAN, choose_words, find_words, is_negation, replace_words, with_case_of
+from ftx_plugins.augment.words import HAN, Word, count_words, find_words, is_negation, replace_words, with_case_of
 
 _RUN = re.compile(rf"[{HAN}]+")
 _VOWELS = "aeiou"
@@ -42,8 +42,8 @@ def run(config: SynonymsConfig, inputs: Mapping[str, Artifact], context: Context
     return extend("synonyms", propose, config, inputs, context)
 
 
-Dictionary = Callable[[str, Sequence[str]], list[Replaceable]]
-"""The words of a text that it has synonyms for, without those that are protected."""
+Dictionary = Callable[[str, Sequence[Word]], list[Replaceable]]
+"""Given a text and its words, those that it has synonyms for, without those that are fixed."""
 
 
 def load_dictionary(config: SynonymsConfig) -> Dictionary:
@@ -60,26 +60,24 @@ def load_dictionary(config: SynonymsConfig) -> Dictionary:
             raise FtxError("Cilin is not installed", INSTALL)
         cilin = Cilin.read(tree)
 
-    def find(text: str, protect: Sequence[str]) -> list[Replaceable]:
-        found = _english(text, protect, wordnet) if wordnet else []
-        return found + (_chinese(text, protect, cilin) if cilin else [])
+    def find(text: str, words: Sequence[Word]) -> list[Replaceable]:
+        found = _english(words, wordnet) if wordnet else []
+        return found + (_chinese(text, words, cilin) if cilin else [])
 
     return find
 
 
 def replace_by_synonyms(text: str, dictionary: Dictionary, config: SynonymsConfig, random: Random) -> Proposal:
     """The text with a share of its words replaced; None where none has a synonym."""
-    found = dictionary(text, config.protect)
+    words = find_words(text, config.protect)
+    found = dictionary(text, words)
     if not found:
         return None
-    words = find_words(text, config.protect)
-    count = len(choose_words(words, config.change, Random(0)))
-    chosen = random.sample(found, min(count, len(found)))
+    chosen = random.sample(found, min(count_words(words, config.change), len(found)))
     return replace_words(text, [(each.start, each.end, random.choice(each.options)) for each in chosen])
 
 
-def _english(text: str, protect: Sequence[str], wordnet: WordNet) -> list[Replaceable]:
-    words = find_words(text, protect)
+def _english(words: Sequence[Word], wordnet: WordNet) -> list[Replaceable]:
     found = []
     for place, word in enumerate(words):
         if word.is_fixed:
@@ -94,8 +92,8 @@ def _english(text: str, protect: Sequence[str], wordnet: WordNet) -> list[Replac
     return found
 
 
-def _chinese(text: str, protect: Sequence[str], cilin: Cilin) -> list[Replaceable]:
-    fixed = {place for word in find_words(text, protect) if word.is_fixed for place in range(word.start, word.end)}
+def _chinese(text: str, words: Sequence[Word], cilin: Cilin) -> list[Replaceable]:
+    fixed = {place for word in words if word.is_fixed for place in range(word.start, word.end)}
     found = []
     for match in _RUN.finditer(text):
         for start, end in cilin.words(text, *match.span()):

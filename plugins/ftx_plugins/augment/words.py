@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from random import Random
 
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _LETTER = rf"(?:(?![{HAN}])[^\W\d_])"
@@ -57,10 +56,9 @@ def is_negation(word: str) -> bool:
     return folded in NEGATIONS or folded.endswith("n't") or any(letter in HAN_NEGATIONS for letter in word)
 
 
-def choose_words(words: Sequence[Word], share: float, random: Random) -> list[int]:
-    """Places of that share of the words, one at least, in random order."""
-    count = min(len(words), max(1, int(len(words) * share + 0.5)))
-    return random.sample(range(len(words)), count) if words else []
+def count_words(words: Sequence[Word], share: float) -> int:
+    """How many words are that share of them, one at least where there are any."""
+    return min(len(words), max(1, int(len(words) * share + 0.5)))
 
 
 def replace_words(text: str, replacements: Iterable[tuple[int, int, str]]) -> str:

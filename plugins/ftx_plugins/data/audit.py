@@ -9,11 +9,10 @@ ones too.
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,9 @@ from ftx.errors import FtxError
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.data.conflicts import read_conflicts
+from ftx_plugins.data.csv_table import write_table
 from ftx_plugins.data.near_duplicates import Clusters, cluster_texts
-from ftx_plugins.data.normalise import normalise
+from ftx_plugins.data.normalise import normalise_rows
 from ftx_plugins.data.splits import SplitRows, load_rows
 from ftx_plugins.embedding import Embedder, probe_probabilities
 
@@ -104,12 +104,6 @@ class _Rows:
             [split for split, part in parts.items() for _ in part.texts],
         )
 
-    def normalised(self) -> list[str]:
-        texts = [normalise(text) for text in self.texts]
-        if self.pairs is None:
-            return texts
-        return [f"{text}\x1f{normalise(pair)}" for text, pair in zip(texts, self.pairs, strict=True)]
-
 
 def audit(
     data: Artifact,
@@ -136,7 +130,7 @@ def audit(
     report = json.loads((data.path / "report.json").read_text(encoding="utf-8"))
     similarity = report["near_duplicates"].get("similarity", SIMILARITY)
     with tempfile.TemporaryDirectory(prefix="ftx-audit-") as work:
-        clusters = cluster_texts(rows.normalised(), similarity, Path(work))
+        clusters = cluster_texts(normalise_rows(rows.texts, rows.pairs), similarity, Path(work))
     if checkpoint is None:
         _require_rows(rows.labels, names, folds)
         vectors = Embedder(model, trust_remote_code=trust_remote_code).embed(rows.texts, rows.pairs, progress)
@@ -180,9 +174,7 @@ def write_csv(entries: Iterable[Entry], path: Path) -> None:
     """Write the entries as a csv; `FtxError` where the file is there already: the user may have marked rows in it."""
     try:
         with path.open("x", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(Entry)], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(asdict(entry) for entry in entries)
+            write_table(file, [[field.name for field in fields(Entry)], *(astuple(entry) for entry in entries)])
     except FileExistsError:
         raise FtxError(
             f"{path} is there already, and rows may be marked in it", "name another file, or remove it: --out FILE"
@@ -262,13 +254,13 @@ def _entries(
                 text_pair=rows.pairs[place] if rows.pairs else "",
             )
         )
-    return [*found, *_dropped(conflicting.values(), at)]
+    return [*found, *_dropped(conflicting.values())]
 
 
-def _dropped(conflicts: Iterable[Mapping[str, Any]], at: Mapping[tuple[str, int], int]) -> Iterator[Entry]:
+def _dropped(conflicts: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
     """Rows of contradictory groups that are in no split: the data set holds one row of a text, or none."""
     for each in conflicts:
-        if (each["source"], each["row"]) in at:
+        if each["kept"]:  # in a split that is not audited, or beyond its cap
             continue
         yield Entry(
             exclude="",

@@ -11,6 +11,7 @@ from ftx_plugins.data.columns import column_problems
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.peek import peek_columns
 from ftx_plugins.data.sources import Source, find_sources
+from ftx_plugins.tasks.settings import check_task
 
 OF_TASK = {
     "label_separator": MULTI_LABEL,
@@ -22,8 +23,12 @@ OF_TASK = {
 
 
 def check(config: DataConfig, model: ModelSettings) -> Iterator[Problem]:
-    """Settings of another task, unknown formats, empty files, and columns that the first file of a split has not."""
-    yield from _check_task(config, model.task)
+    """Settings of another task or without effect, unknown formats, empty files, and columns that a first file lacks."""
+    yield from check_task("data", config, OF_TASK, model.task)
+    if config.drop_leaked and config.near_duplicates == "off":
+        hint = 'look for near-duplicates: --set data.near_duplicates="report"'
+        message = 'drops near-duplicates, and data.near_duplicates = "off" does not look for them'
+        yield Problem(message, "data.drop_leaked", (hint, "or leave it out"))
     try:
         sources = find_sources(config)
     except FtxError as error:
@@ -35,15 +40,6 @@ def check(config: DataConfig, model: ModelSettings) -> Iterator[Problem]:
             if str(problem) not in seen:
                 seen.add(str(problem))
                 yield problem
-
-
-def _check_task(config: DataConfig, task: str) -> Iterator[Problem]:
-    """Settings that mean nothing for the task, and would be passed over."""
-    fields = type(config).model_fields
-    for name, wanted in OF_TASK.items():
-        if wanted != task and getattr(config, name) != fields[name].default:
-            hint = f"leave it out, or set the task: --set model.task={wanted}"
-            yield Problem(f"data.{name} is for {wanted}, and model.task is {task}", f"data.{name}", (hint,))
 
 
 def _check_source(split: str, source: Source, config: DataConfig) -> Iterator[Problem]:

@@ -1,8 +1,8 @@
 """`data:clean`: labelled files in; cleaned, de-duplicated, stratified splits and a report out.
 
-Two passes. The first streams the sources into one Arrow file in the work folder, and keeps 30 bytes a row in memory:
-digests, label, split. From these alone duplicates and splits are decided. The second maps that file into memory and
-writes the splits. Rows are compared by 128-bit digests of their normalised texts.
+Two passes. The first streams the sources into one Arrow file in the work folder, and keeps 38 bytes a row in memory:
+digests, label, split, place in its source. From these alone duplicates and splits are decided. The second maps that
+file into memory and writes the splits. Rows are compared by 128-bit digests of their normalised texts.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     _log(metrics, context)
     _warn(metrics, config, context)
     warn_about_leaks(metrics["near_duplicates"], context)
-    _warn_about_shares(metrics["splits"], given, config, context)
+    if clusters is not None:
+        _warn_about_shares(metrics["splits"], given, config, context)
     context.describe(
         labels=list(targets.names),
         task=context.model.task,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ftx_plugins.data.csv_table import write_table
 from ftx_plugins.data.duplicates import KEPT, Resolution
 from ftx_plugins.data.sources import SPLITS
 from ftx_plugins.data.staging import Staged
@@ -20,17 +21,9 @@ COLUMNS = ("group", "source", "row", "label", "kept", "text", "text_pair")
 def write_conflicts(folder: Path, staged: Staged, resolution: Resolution) -> None:
     """Write `conflicts.csv` into the folder of the data set: a line for each row of each contradictory group."""
     places = np.concatenate(resolution.conflicts) if resolution.conflicts else np.zeros(0, dtype=np.int64)
-    numbers, texts = _row_numbers(staged, places), staged.texts_at(places.tolist())
+    texts = staged.texts_at(places.tolist())
     with (folder / FILE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for group, rows in enumerate(resolution.conflicts):
-            for place in rows.tolist():
-                label = staged.names[staged.labels[place]]
-                kept = int(resolution.fates[place] == KEPT)
-                source = SPLITS[staged.splits[place]]
-                text = texts[place]
-                writer.writerow([group, source, numbers[place], label, kept, text["text"], text.get("text_pair", "")])
+        write_table(file, [COLUMNS, *_lines(staged, resolution, texts)])
 
 
 def read_conflicts(folder: Path) -> list[dict[str, Any]]:
@@ -42,13 +35,11 @@ def read_conflicts(folder: Path) -> list[dict[str, Any]]:
         ]
 
 
-def _row_numbers(staged: Staged, places: np.ndarray) -> Mapping[int, int]:
-    """Place among the staged rows -> the row's place in its source."""
-    found: dict[int, int] = {}
-    wanted, start = np.unique(places), 0
-    for batch in staged.batches():
-        here = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
-        rows = batch.column("row").to_numpy()[here - start]
-        found.update(zip(here.tolist(), rows.tolist(), strict=True))
-        start += batch.num_rows
-    return found
+def _lines(staged: Staged, resolution: Resolution, texts: Mapping[int, Mapping[str, str]]) -> Iterator[tuple[Any, ...]]:
+    for group, rows in enumerate(resolution.conflicts):
+        for place in rows.tolist():
+            label = staged.names[staged.labels[place]]
+            kept = int(resolution.fates[place] == KEPT)
+            source = SPLITS[staged.splits[place]]
+            text = texts[place]
+            yield group, source, int(staged.rows[place]), label, kept, text["text"], text.get("text_pair", "")

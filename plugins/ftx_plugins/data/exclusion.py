@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,11 +63,12 @@ def _read(path: Path) -> Iterator[Marked]:
 
 def _places(marked: list[Marked], staged: Staged, path: Path) -> list[int]:
     """The places of the marked rows among the staged ones, each checked by its text."""
-    place_of = _rows(staged)
     places = []
     for each in marked:
-        place = place_of.get((each.source, each.row))
-        if place is None:
+        # Rows come source after source, and in order within one.
+        start, end = np.searchsorted(staged.splits, [SPLITS.index(each.source), SPLITS.index(each.source) + 1])
+        place = int(start + np.searchsorted(staged.rows[start:end], each.row))
+        if place == end or staged.rows[place] != each.row:
             raise FtxError(
                 f"{path}, line {each.line}: the {each.source} source has no usable row {each.row}", _hint(path)
             )
@@ -81,19 +82,6 @@ def _places(marked: list[Marked], staged: Staged, path: Path) -> list[int]:
                 _hint(path),
             )
     return places
-
-
-def _rows(staged: Staged) -> Mapping[tuple[str, int], int]:
-    found: dict[tuple[str, int], int] = {}
-    start = 0
-    for batch in staged.batches():
-        splits = staged.splits[start : start + batch.num_rows].tolist()
-        rows = batch.column("row").to_pylist()
-        found.update(
-            {(SPLITS[split], row): start + place for place, (split, row) in enumerate(zip(splits, rows, strict=True))}
-        )
-        start += batch.num_rows
-    return found
 
 
 def _keys(staged: Staged) -> np.ndarray:

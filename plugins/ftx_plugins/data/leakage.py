@@ -8,11 +8,12 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ftx.step import Context
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.near_duplicates import Clusters, find_clusters
-from ftx_plugins.data.normalise import normalise
+from ftx_plugins.data.normalise import normalise_rows
 from ftx_plugins.data.sources import SPLITS
 from ftx_plugins.data.splitting import TRAIN
 from ftx_plugins.data.staging import Staged
@@ -119,14 +120,10 @@ def warn_about_leaks(figures: Mapping[str, Any], context: Context) -> None:
 def _normalised(staged: Staged, kept: np.ndarray) -> Iterator[Sequence[str]]:
     start = 0
     for batch in staged.batches():
-        wanted = kept[start : start + batch.num_rows]
+        wanted = batch.filter(pa.array(kept[start : start + batch.num_rows]))
         start += batch.num_rows
-        texts = [normalise(text) for text, keep in zip(batch.column("text").to_pylist(), wanted, strict=True) if keep]
-        if staged.has_pairs:
-            pairs = batch.column("text_pair").to_pylist()
-            seconds = (normalise(pair) for pair, keep in zip(pairs, wanted, strict=True) if keep)
-            texts = [f"{text}\x1f{second}" for text, second in zip(texts, seconds, strict=True)]
-        yield texts
+        pairs = wanted.column("text_pair").to_pylist() if staged.has_pairs else None
+        yield normalise_rows(wanted.column("text").to_pylist(), pairs)
 
 
 def _also_in(clusters: Clusters, given: np.ndarray, one: int, other: int) -> np.ndarray:

@@ -22,6 +22,13 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
+def normalise_rows(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
+    """The normalised form of each text, or of each pair of texts as one string."""
+    if pairs is None:
+        return [normalise(text) for text in texts]
+    return [f"{normalise(text)}\x1f{normalise(pair)}" for text, pair in zip(texts, pairs, strict=True)]
+
+
 def digests(texts: Sequence[str], pairs: Sequence[str] | None) -> bytes:
     """The blake2b digests (16 bytes each, end to end) of texts, or of pairs of texts."""
     if pairs is None:

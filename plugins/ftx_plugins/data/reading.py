@@ -151,7 +151,7 @@ def _plain(cell: Any) -> Any:
 def _labels(column: pa.Array, names: Sequence[str], where: str, name: str, form: Form) -> pa.Array:
     if form == "number":
         return _numbers(column, where, name)
-    if form == "names" and pa.types.is_list(column.type):
+    if form == "names" and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         cells = column.to_pylist()
         return pa.array([None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells], pa.string())
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type

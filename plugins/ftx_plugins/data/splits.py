@@ -20,6 +20,9 @@ STRATUM = "stratum"
 """Column of what rows are drawn by, in proportion, where that is not the label itself."""
 FOLD = "fold"
 """The column of the training split with the number of each row's fold, where `data.folds` asks for some."""
+ORIGIN = "origin"
+"""The column of the training split with the augmentation that has added a row, empty for rows of the source; only there
+where one has added some."""
 BATCH = 8192
 """Rows of each batch in a file (the last may have fewer): the same rows give the same bytes however they were read."""
 
@@ -37,16 +40,21 @@ class SplitRows:
     """int64, shape (rows,): each row's place in its source."""
 
 
-def load_split(data: Artifact, split: str, max_rows: int | None = None, seed: int = 0) -> Any:
+def load_split(
+    data: Artifact, split: str, max_rows: int | None = None, seed: int = 0, *, augmented: bool = True
+) -> Any:
     """The split `train`, `validation` or `test` of a data set as a `datasets.Dataset`, mapped into memory.
 
-    With `max_rows` at most so many rows, each class in proportion: the same for the same seed on every machine.
+    With `max_rows` at most so many rows, each class in proportion: the same for the same seed on every machine. Without
+    `augmented` rows of the source alone.
     Raises `FtxError` if the data set has no such split.
     """
     path = split_path(data.path, split)
     if not path.is_file():
         raise FtxError(f"the data set in {data.path} has no split {split!r}", "make it anew: ftx run data")
     table = datasets.Dataset.from_file(str(path))
+    if not augmented and ORIGIN in table.column_names:
+        table = table.select(np.flatnonzero(of_source(table)))
     if not max_rows or max_rows >= len(table):
         return table
     labels = table.with_format("numpy")[STRATUM if STRATUM in table.column_names else "label"][:]
@@ -54,9 +62,19 @@ def load_split(data: Artifact, split: str, max_rows: int | None = None, seed: in
     return table.select(chosen)
 
 
-def load_rows(data: Artifact, split: str, max_rows: int | None = None, seed: int = 0) -> SplitRows:
+def of_source(table: Any) -> np.ndarray:
+    """Which rows of a split (a `datasets.Dataset` or a `pyarrow.Table`) no augmentation has added, bool of shape
+    (rows,)."""
+    if ORIGIN not in table.column_names:
+        return np.ones(len(table), dtype=bool)
+    return np.asarray(np.asarray(table[ORIGIN][:], dtype=object) == "", dtype=bool)
+
+
+def load_rows(
+    data: Artifact, split: str, max_rows: int | None = None, seed: int = 0, *, augmented: bool = True
+) -> SplitRows:
     """The same rows as of `load_split`, as lists of texts and arrays of labels."""
-    table = load_split(data, split, max_rows, seed)
+    table = load_split(data, split, max_rows, seed, augmented=augmented)
     rows = table.with_format("numpy", columns=["row"])[:]["row"].astype(np.int64)
     pairs = list(table["text_pair"]) if "text_pair" in table.column_names else None
     return SplitRows(list(table["text"]), pairs, labels_of(table, len(data.meta.get("labels", ()))), rows)

@@ -39,6 +39,8 @@ class Staged:
     path: Path
     splits: np.ndarray
     """int8, shape (rows,): the place in `SPLITS` of the split whose source the row is from."""
+    rows: np.ndarray
+    """int64, shape (rows,): the row's place in its source, from 0; along the rows of a source it grows."""
     labels: np.ndarray
     """int32, shape (rows,): an index into `names`."""
     names: tuple[str, ...]
@@ -80,6 +82,7 @@ class _Columns:
     """The arrays to be, batch by batch."""
 
     splits: list[np.ndarray] = field(default_factory=list)
+    rows: list[np.ndarray] = field(default_factory=list)
     labels: list[np.ndarray] = field(default_factory=list)
     near: list[np.ndarray] = field(default_factory=list)
     exact: list[np.ndarray] = field(default_factory=list)
@@ -112,6 +115,7 @@ def stage_rows(
     return Staged(
         path,
         _joined(columns.splits, np.int8),
+        _joined(columns.rows, np.int64),
         _joined(columns.labels, np.int32),
         tuple(columns.names),
         _joined(columns.near, np.uint64).reshape(-1, 2),
@@ -174,6 +178,7 @@ def _collect(batch: pa.RecordBatch, split: int, columns: _Columns) -> None:
     columns.near.append(_as_words(digests(folded, folded_pairs)).reshape(-1))
     columns.exact.append(_as_words(digests(texts, pairs))[:, 0])
     columns.splits.append(np.full(len(texts), split, dtype=np.int8))
+    columns.rows.append(batch.column("row").to_numpy())
     coded = batch.column("label").dictionary_encode()
     codes = np.array(
         [columns.names.setdefault(name, len(columns.names)) for name in coded.dictionary.to_pylist()], dtype=np.int32

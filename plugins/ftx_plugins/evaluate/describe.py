@@ -40,10 +40,11 @@ def describe(
     rows: Rows,
     scoring: Scoring,
     reference: Reference | None,
+    kinds: Mapping[str, Slices],
     resampling: Resampling,
     context: Context,
 ) -> dict[str, Any]:
-    """Metrics with `intervals`, calibration, and flips and differences against the reference."""
+    """Metrics with `intervals`, calibration, flips and differences against the reference, and each kind of slices."""
     own = reference is not None and reference.logits is logits
     quality = (
         reference.quality if reference is not None and own else measure(rows, scoring, logits, resampling, context)
@@ -52,33 +53,26 @@ def describe(
     intervals = quality.intervals()
     if scoring.calibrated:
         figures |= _describe_calibration(candidate, logits, rows, resampling, intervals)
+    right = scoring.right(rows.labels, logits)
+    right_before = flipped = None
     if reference is not None:
-        figures |= _describe_flips(logits, reference.logits, rows, scoring, resampling, intervals)
+        right_before = right if own else scoring.right(rows.labels, reference.logits)
+        flipped = scoring.decoder.changed(reference.logits, logits)
+        figures |= _describe_flips(logits, reference.logits, flipped, right_before, resampling, intervals)
     if reference is not None and not own:
         figures["against_reference"] = {
             **quality.against(reference.quality),
-            **_test(logits, reference, rows, scoring, resampling),
+            **_test(right_before, right, resampling),
         }
     fewer = {"fewer_resamples": quality.fewer} if quality.fewer else {}
-    return figures | {"intervals": intervals, **fewer}
-
-
-def describe_slices(
-    logits: np.ndarray,
-    rows: Rows,
-    scoring: Scoring,
-    expected: np.ndarray | None,
-    kinds: Mapping[str, Slices],
-    resampling: Resampling,
-) -> dict[str, Any]:
-    """For each kind of slices the share of rows that are wholly right in each of them, against the reference where
-    there is one, worst first; empty for a regression, where none is right or wrong."""
-    if scoring.right(rows.labels, logits) is None:
-        return {kind: [] for kind in kinds}
-    decide = scoring.decoder.decide
-    reference = None if expected is None or expected is logits else decide(expected)
-    predicted = decide(logits)
-    return {kind: by_slice(slices, rows.labels, predicted, reference, resampling) for kind, slices in kinds.items()}
+    if own:  # the reference is compared with nothing
+        right_before = flipped = None
+    # Of a regression no row is right or wrong.
+    slices = {
+        kind: [] if right is None else by_slice(members, right, right_before, flipped, resampling)
+        for kind, members in kinds.items()
+    }
+    return figures | {"intervals": intervals, **fewer, **slices}
 
 
 def _describe_calibration(
@@ -99,13 +93,11 @@ def _describe_calibration(
 def _describe_flips(
     logits: np.ndarray,
     expected: np.ndarray,
-    rows: Rows,
-    scoring: Scoring,
+    flipped: np.ndarray,
+    right_before: np.ndarray | None,
     resampling: Resampling,
     intervals: dict[str, Any],
 ) -> dict[str, Any]:
-    flipped = scoring.decoder.changed(expected, logits)
-    right_before = scoring.right(rows.labels, expected)
     intervals["flip_rate"] = interval(resampling.means(flipped))
     return {
         "flips": int(flipped.sum()),
@@ -115,11 +107,8 @@ def _describe_flips(
     }
 
 
-def _test(
-    logits: np.ndarray, reference: Reference, rows: Rows, scoring: Scoring, resampling: Resampling
-) -> dict[str, Any]:
+def _test(right_before: np.ndarray | None, right: np.ndarray | None, resampling: Resampling) -> dict[str, Any]:
     """McNemar's test; the paired interval of the accuracy is among the metrics' already."""
-    right_before, right = (scoring.right(rows.labels, each) for each in (reference.logits, logits))
     if right_before is None or right is None:
         return {}
     compared = compare_accuracy(right_before, right, resampling)

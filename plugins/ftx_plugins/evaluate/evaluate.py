@@ -20,7 +20,7 @@ from ftx import Artifact, Context, FtxError
 from ftx.scoreboard import model_name
 from ftx_plugins.evaluate.bootstrap import CONFIDENCE, RESAMPLES, Resampling
 from ftx_plugins.evaluate.candidates import Candidate, candidates_of
-from ftx_plugins.evaluate.describe import Reference, describe, describe_slices
+from ftx_plugins.evaluate.describe import Reference, describe
 from ftx_plugins.evaluate.flips import find_flips, write_flips
 from ftx_plugins.evaluate.hooks import EvaluateConfig
 from ftx_plugins.evaluate.invariance import Invariance, measure_invariance
@@ -187,9 +187,9 @@ def _describe(
     classes = scorings[0].classes(rows.labels)
     # Slices are the same for all variants: by the tokens that the first of them sees.
     lengths = length_slices(subjects[0].candidate.model.lengths(rows.texts, rows.pairs))
+    kinds = {"classes": classes, "lengths": lengths}
     return [
-        describe(subject.candidate, subject.logits, rows, scoring, reference, resampling, context)
-        | describe_slices(subject.logits, rows, scoring, expected, {"classes": classes, "lengths": lengths}, resampling)
+        describe(subject.candidate, subject.logits, rows, scoring, reference, kinds, resampling, context)
         | _describe_decoding(scoring)
         | _describe_use(subject)
         for subject, scoring in zip(subjects, scorings, strict=True)

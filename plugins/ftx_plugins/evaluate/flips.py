@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from ftx_plugins.data.csv_table import write_table
 from ftx_plugins.evaluate.rows import Rows
 from ftx_plugins.tasks.scoring import Scoring
 
@@ -69,9 +69,7 @@ def write_flips(folder: Path, flips: Iterable[Flip], *, pairs: bool) -> None:
 
 def _write(path: Path, flips: Sequence[Flip], columns: Sequence[str]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns)
-        table.writerows([getattr(flip, column) for column in columns] for flip in flips)
+        write_table(file, [columns, *([getattr(flip, column) for column in columns] for flip in flips)])
 
 
 def _rounded(margin: float) -> float:

@@ -25,16 +25,20 @@ def length_slices(lengths: np.ndarray) -> Slices:
 
 
 def by_slice(
-    slices: Slices, labels: np.ndarray, predicted: np.ndarray, reference: np.ndarray | None, resampling: Resampling
+    slices: Slices,
+    right: np.ndarray,
+    right_before: np.ndarray | None,
+    flipped: np.ndarray | None,
+    resampling: Resampling,
 ) -> list[dict[str, Any]]:
     """Of each slice that has rows: `slice`, `rows`, `accuracy` and its `interval`; the worst first.
 
-    Of several labels a row all have to be right. Against the reference's predictions also `change` of the accuracy, its
-    paired `change_interval`, and `flips`; the worst is then the largest loss.
+    `right` says of each row whether it is (of several labels all have to be), `right_before` whether it was so for the
+    reference, and `flipped` whether that predicts something else, all bool of shape (rows,). With a reference there are
+    also `change` of the accuracy, its paired `change_interval`, and `flips`; the worst is then the largest loss.
     """
     members = {name: rows for name, rows in slices.items() if rows.any()}
-    right = _same(predicted, labels)
-    gained = np.zeros(len(labels)) if reference is None else right.astype(np.float64) - _same(reference, labels)
+    gained = np.zeros(len(right)) if right_before is None else right.astype(np.float64) - right_before
     inside = np.stack(list(members.values()), axis=1)
     sums = resampling.sums(np.concatenate([inside, inside * right[:, None], inside * gained[:, None]], axis=1))
     found = []
@@ -45,20 +49,14 @@ def by_slice(
             "accuracy": float(right[rows].mean()),
             "interval": interval(_share(correct, size)),
         }
-        if reference is not None:
+        if flipped is not None:
             entry |= {
                 "change": float(gained[rows].mean()),
                 "change_interval": interval(_share(change, size)),
-                "flips": int((rows & ~_same(predicted, reference)).sum()),
+                "flips": int((rows & flipped).sum()),
             }
         found.append(entry)
-    return sorted(found, key=lambda entry: entry["accuracy" if reference is None else "change"])
-
-
-def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Row by row, bool of shape (rows,)."""
-    same = np.asarray(first == second, dtype=bool)
-    return same if same.ndim == 1 else np.asarray(same.all(axis=1))
+    return sorted(found, key=lambda entry: entry["accuracy" if right_before is None else "change"])
 
 
 def _share(part: np.ndarray, size: np.ndarray) -> np.ndarray:

@@ -20,10 +20,13 @@ MOST_ROWS = 5000
 
 
 def profile_of(loaded: LoadedCheckpoint, encoder: TextEncoder, data: Artifact, seed: int) -> dict[str, Any] | None:
-    """The profile of up to 5,000 rows of the training split, each class in proportion; None without such rows."""
+    """The profile of up to 5,000 rows of the training split, each class in proportion; None without such rows.
+
+    Rows that an augmentation has added are no texts that came from anywhere: traffic is not compared with them.
+    """
     if not split_path(data.path, "train").is_file():
         return None
-    rows = load_rows(data, "train", max_rows=MOST_ROWS, seed=seed)
+    rows = load_rows(data, "train", max_rows=MOST_ROWS, seed=seed, augmented=False)
     if not rows.texts:
         return None
     encodings = encoder.encode(rows.texts, rows.pairs)

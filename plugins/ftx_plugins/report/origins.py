@@ -24,6 +24,8 @@ COUNTS = {
     "duplicates_near": "near duplicates dropped",
     "duplicates_across_splits": "duplicates across splits dropped",
     "conflicting_labels": "dropped for contradicting labels",
+    "leaked": "dropped for near duplicates in a validation or test file",
+    "excluded": "left out by data.exclude",
     "beyond_cap": "beyond the cap",
 }
 SHOWN = 24

@@ -13,6 +13,7 @@ from shutil import which
 from ftx import FtxError, ModelSettings, Problem
 from ftx.machine import has_cuda
 from ftx.tasks import MULTI_LABEL, TASKS, TEXT_CLASSIFICATION
+from ftx_plugins.tasks.settings import check_task
 from ftx_plugins.train.config import VOTES, TrainConfig
 from ftx_plugins.train.precision import processor_has_bf16, resolve_precision
 
@@ -49,10 +50,7 @@ def _check_precision(config: TrainConfig) -> Iterator[Problem]:
 
 def _check_task(config: TrainConfig, task: str) -> Iterator[Problem]:
     """Settings that mean nothing for the task, and a metric that it does not have."""
-    for name, wanted in OF_TASK.items():
-        if wanted != task and getattr(config, name) != type(config).model_fields[name].default:
-            hint = f"leave it out, or set the task: --set model.task={wanted}"
-            yield Problem(f"train.{name} is for {wanted}, and model.task is {task}", f"train.{name}", (hint,))
+    yield from check_task("train", config, OF_TASK, task)
     if config.combine in VOTES and task != TEXT_CLASSIFICATION:
         yield Problem(
             f"train.combine = {config.combine!r} is for {TEXT_CLASSIFICATION}, and model.task is {task}",

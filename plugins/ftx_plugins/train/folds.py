@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ftx import Artifact, FtxError
-from ftx_plugins.data.splits import FOLD, load_split
+from ftx_plugins.data.splits import FOLD, load_split, of_source
 from ftx_plugins.train import processes
 from ftx_plugins.train.config import TrainConfig
 from ftx_plugins.train.finish import finish
@@ -43,8 +43,13 @@ def has_folds(data: Artifact, config: TrainConfig) -> bool:
 
 def cross_validate(job: Job, data: Artifact) -> dict[str, Any]:
     """Train once for each fold, on the rows of all others; returns each fold's figures, their mean and their standard
-    deviation. The models are thrown away: they are there to judge the settings."""
-    folds = np.asarray(load_split(data, "train").with_format("numpy")[FOLD][:])
+    deviation. The models are thrown away: they are there to judge the settings.
+
+    A row that an augmentation has added is in the fold of the row that it was made from: it trains with it, and it is
+    not judged by.
+    """
+    table = load_split(data, "train")
+    folds, own = np.asarray(table.with_format("numpy")[FOLD][:]), of_source(table)
     count = int(data.meta["folds"])
     figures = []
     for fold in range(count):
@@ -52,7 +57,7 @@ def cross_validate(job: Job, data: Artifact) -> dict[str, Any]:
         if not kept.exists():
             job.context.log(f"fold {fold + 1} of {count}")
             kept.parent.mkdir(exist_ok=True)
-            write_json(kept, _train_fold(job, folds == fold, folder))
+            write_json(kept, _train_fold(job, folds != fold, (folds == fold) & own, folder))
         figures.append(json.loads(kept.read_text(encoding="utf-8")))
         if folder.exists():  # a kill may have come right behind the figures
             shutil.rmtree(folder)
@@ -77,10 +82,10 @@ def summarize(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _train_fold(job: Job, held_out: np.ndarray, folder: Path) -> dict[str, Any]:
+def _train_fold(job: Job, trained: np.ndarray, judged: np.ndarray, folder: Path) -> dict[str, Any]:
     model, _ = fresh_model(job.source, job.head.labels, job.scale, job.config, job.context)
     frozen = reuse_frozen(job, model)  # for all rows: what frozen layers give does not depend on the fold
-    rows, validation = job.rows.select(np.flatnonzero(~held_out)), job.rows.select(np.flatnonzero(held_out))
+    rows, validation = job.rows.select(np.flatnonzero(trained)), job.rows.select(np.flatnonzero(judged))
     objective = objective_of(job.config, rows.labels, job.head.labels, job.scoring.task)
     part = replace(job, rows=rows, validation=validation, objective=objective)
     training = train(part, model, frozen, seed=job.context.seed, folder=folder)

@@ -14,6 +14,8 @@ import pytest
 from ftx.artifacts import Artifact, Checkpoint, Manifest
 from ftx.errors import FtxError
 from ftx.hashing import hash_folder
+from ftx.plan import PlannedStep
+from ftx.preflight import check_steps
 from ftx.step import ModelSettings
 from ftx_plugins.augment import probe
 from ftx_plugins.augment.check import check
@@ -99,6 +101,17 @@ def test_a_second_method_works_on_rows_of_the_source_alone(augment: Augment) -> 
     assert [entry["added"] for entry in report] == [first.metrics["added"], second.metrics["added"]]
 
 
+def test_files_of_the_store_are_shared_and_none_of_them_is_written_into(augment: Augment) -> None:
+    first = augment("noise").data
+    for file in first.path.iterdir():
+        file.chmod(0o444)
+    before = hash_folder(first.path)
+    second = augment("noise", data=first, seed=5).data
+    assert hash_folder(first.path) == before
+    shared = {file.name for file in second.path.iterdir() if file.samefile(first.path / file.name)}
+    assert shared == {"validation.arrow", "test.arrow"}
+
+
 def test_the_probe_measures_validation_accuracy_with_and_without_the_new_rows(augment: Augment, recorder: Any) -> None:
     gain = augment("noise", probe_rows=96).metrics["gain"]
     assert (gain["training_rows"], gain["validation_rows"]) == (96, 48)
@@ -147,14 +160,18 @@ def test_new_rows_under_wrong_labels_make_the_probe_worse(
     assert gain["verdict"] == "worse"
 
 
-@pytest.mark.parametrize(
-    ("settings", "task", "says"),
-    [
-        ({"keep": "if_better", "probe_rows": 0}, "text-classification", "needs the probe, and probe_rows is 0"),
-        ({}, "token-classification", "the task is token-classification"),
-        ({"keep": "if_better"}, "regression", "the probe knows text-classification"),
-    ],
-)
-def test_settings_that_cannot_work_are_problems_of_the_plan(settings: Any, task: str, says: str) -> None:
-    [problem] = check(AugmentConfig(**settings), ModelSettings("tiny", task))
-    assert says in str(problem)
+def test_a_verdict_without_a_probe_is_a_problem_of_the_plan() -> None:
+    [problem] = check(AugmentConfig(keep="if_better", probe_rows=0), ModelSettings("tiny"))
+    assert "needs the probe, and probe_rows is 0" in str(problem)
+
+
+@pytest.mark.parametrize("method", ["synonyms", "noise", "masked", "back-translation"])
+@pytest.mark.parametrize("task", ["regression", "multi-label-classification"])
+def test_a_task_without_one_label_a_row_is_refused_while_the_plan_is_made(
+    method: str, task: str, make_context: Any
+) -> None:
+    plugins = make_context().plugins
+    step = plugins.steps()[f"augment:{method}"]
+    planned = PlannedStep(step.full_name, step, step.config(), {}, {}, step.gives, plugins.infos[0])
+    refused = [problem for problem in check_steps([planned], ModelSettings("tiny", task)) if "work for" in str(problem)]
+    assert [problem.message for problem in refused] == [f"does not work for {task}, only for text-classification"]

@@ -15,6 +15,7 @@ from ftx_plugins.augment.check import check_synonyms
 from ftx_plugins.augment.cilin import Cilin
 from ftx_plugins.augment.config import SynonymsConfig
 from ftx_plugins.augment.synonyms import Dictionary, load_dictionary, replace_by_synonyms
+from ftx_plugins.augment.words import find_words
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def chinese() -> Dictionary:
 
 
 def options(dictionary: Dictionary, text: str, *protect: str) -> dict[str, tuple[str, ...]]:
-    return {text[each.start : each.end]: each.options for each in dictionary(text, protect)}
+    return {text[each.start : each.end]: each.options for each in dictionary(text, find_words(text, protect))}
 
 
 def test_english_words_have_the_synonyms_of_their_first_sense(english: Dictionary) -> None:

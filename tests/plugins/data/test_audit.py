@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,34 @@ def test_contradicting_duplicates_and_near_duplicates_are_listed_with_their_grou
     assert sorted(entry.row for entry in neighbours) == [4, 5]
     assert {entry.group for entry in neighbours} == {"n1"}
     assert (found.conflicting_groups, found.conflicting_clusters) == (1, 1)
+
+
+def test_a_row_that_another_split_holds_is_not_listed_as_one_that_was_dropped(
+    clean: Clean, write: Callable[..., Path], make_sentences: Any, tiny_encoder: Path
+) -> None:
+    same = "the very same text"
+    train = write("rows.csv", as_table([*make_sentences(60, seed=6), (same, "neutral")]))
+    test = write("test.csv", as_table([*make_sentences(40, seed=7), (same, "negative")]))
+    cleaned = clean(train=train, test=test)
+    duplicates = {
+        splits: [(each.source, each.split) for each in found.entries if DUPLICATE in each.reasons]
+        for splits in ("train", "test")
+        for found in [audit(cleaned.data, tiny_encoder, splits=[splits], folds=3, seed=0)]
+    }
+    assert duplicates == {"train": [("train", "")], "test": [("test", "test"), ("train", "")]}
+
+
+def test_carriage_returns_in_texts_neither_part_rows_nor_hinder_marks(
+    clean: Clean, write: Callable[..., Path], make_sentences: Any, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    text = "an old\rMac's text"
+    rows = [*make_sentences(90, seed=6), (text, "neutral"), (text, "negative"), (text, "neutral")]
+    lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
+    path = write("rows.jsonl", "\n".join(lines))
+    found = audit(clean(train=path).data, tiny_encoder, splits=["train", "validation", "test"], folds=3, seed=0)
+    assert sorted(each.row for each in found.entries if DUPLICATE in each.reasons) == [90, 91, 92]
+    write_csv([replace(each, exclude="x" if each.text == text else "") for each in found.entries], tmp_path / "a.csv")
+    assert clean(train=path, exclude=tmp_path / "a.csv").metrics["rows"]["excluded"] == 3
 
 
 def test_marked_rows_are_left_out_with_their_duplicates_and_counted(

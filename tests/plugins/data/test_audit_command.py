@@ -75,6 +75,13 @@ def test_a_checkpoint_judges_only_what_it_did_not_train_on(say: Say) -> None:
     assert (code, "was trained on other data" in err) == (2, True)
 
 
+def test_a_checkpoint_of_the_rows_and_others_made_from_them_may_judge_the_test_split(say: Say) -> None:
+    assert say("run", "augment:noise", "train", "--quiet", "--set", "train.epochs=1")[0] == 0
+    code, out, err = say("data", "audit", "--checkpoint", "latest:train", "--split", "test", "--json")
+    assert code == 0, err
+    assert json.loads(out)["probabilities"] == "the checkpoint, which these rows did not train"
+
+
 def test_folds_that_a_label_cannot_fill_are_refused_with_what_to_type(say: Say) -> None:
     code, _, err = say("data", "audit", "--folds", "40", "--split", "validation")
     assert code == 2

@@ -108,6 +108,14 @@ def test_another_separator_is_recognised_and_how_to_set_it_is_said(header: str, 
     assert problem.hints == (f"set the separator: --set 'data.separator={mark}'",)
 
 
+def test_leaked_rows_cannot_be_dropped_where_nobody_looks_for_them(write: Write) -> None:
+    path = write("a.csv", "text,label\na,b\n")
+    (problem,) = problems(path, drop_leaked=True, near_duplicates="off")
+    assert problem.where == "data.drop_leaked"
+    assert "does not look for them" in problem.message
+    assert problems(path, drop_leaked=True, near_duplicates="report") == []
+
+
 def test_labels_cannot_be_the_texts(write: Write) -> None:
     (problem,) = problems(write("a.csv", "text,label\na,b\n"), label="text")
     assert "'text' is the column of texts too" in problem.message

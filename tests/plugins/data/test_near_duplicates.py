@@ -151,6 +151,16 @@ def test_a_split_that_clusters_keep_small_is_told(clean: Clean, write: Write, re
     assert any(text.startswith("the validation split has 6 rows for 10 asked") for text in recorder.messages("warning"))
 
 
+@pytest.mark.parametrize("looking", ["report", "off"])
+def test_clusters_are_not_blamed_where_none_stays_whole(
+    looking: str, clean: Clean, write: Write, make_table: Any, recorder: Any
+) -> None:
+    rows = make_table(40, labels=tuple(f"label {n}" for n in range(10)))
+    cleaned = clean(train=write("rows.csv", rows), test_size=0.6, near_duplicates=looking)
+    assert cleaned.metrics["splits"]["test"] == 20  # each label keeps two of its four rows
+    assert not any("stay whole" in text for text in recorder.messages("warning"))
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_whole_clusters_are_drawn_in_proportion_as_far_as_they_fit(seed: int) -> None:
     choose = random.Random(seed)

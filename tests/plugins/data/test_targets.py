@@ -67,6 +67,13 @@ def test_sets_of_labels_come_out_of_every_format_as_they_went_in(
     assert sets_of(cleaned) == expected_sets()
 
 
+def test_lists_of_labels_with_long_offsets_are_lists_like_others(write: Write, clean: Clean) -> None:
+    path = write("rows.parquet", "")
+    texts, cells = zip(*as_cells(sorted), strict=True)
+    pq.write_table(pa.table({"text": list(texts), "label": pa.array(cells, pa.large_list(pa.string()))}), path)
+    assert sets_of(clean(task=MULTI, train=path)) == expected_sets()
+
+
 def test_columns_of_ones_and_zeros_are_sets_of_labels_in_the_columns_order(write: Write, clean: Clean) -> None:
     cells = as_cells(lambda names: f"{int('b' in names)},{'yes' if 'a' in names else 'no'}")
     path = write("rows.csv", "text,b,a\n" + "".join(f"{text},{cell}\n" for text, cell in cells))

@@ -13,6 +13,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from ftx import Metric
 from ftx_plugins.evaluate.evaluate import run_test, run_validation
+from ftx_plugins.evaluate.flips import Flip, write_flips
 from ftx_plugins.evaluate.hooks import EvaluateConfig
 from ftx_plugins.quantize.recipe import Recipe
 
@@ -92,6 +93,16 @@ def test_each_changed_row_is_in_a_table_with_both_labels_and_margins(evaluated):
     changes = [float(flip["margin_before"]) + float(flip["margin_after"]) for flip in flips]
     assert changes == sorted(changes, reverse=True)
     assert 0 < max(changes) <= 2
+
+
+def test_a_carriage_return_in_a_text_does_not_part_its_row(tmp_path):
+    flip = Flip("", 3, "an old\rMac's text", "a", "a", "b", 0.25, 0.5)
+    plain = replace(flip, row=4, text="a plain text", margin_before=0.1)
+    write_flips(tmp_path, [flip, plain], pairs=False)
+    first, second = read(tmp_path / "negative_flips.csv")
+    assert (first["row"], first["text"], first["margin_after"]) == ("3", flip.text, "0.5")
+    assert second["text"] == plain.text
+    assert (tmp_path / "flips.csv").read_bytes().endswith(b"\n,4,a plain text,a,a,b,0.1,0.5\n")
 
 
 def test_rows_that_were_right_and_are_wrong_stand_apart(evaluated):

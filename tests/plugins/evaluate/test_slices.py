@@ -26,7 +26,9 @@ def test_the_slice_that_lost_most_comes_first_with_its_paired_interval():
     reference = np.zeros(200, dtype=int)
     predicted = np.where(np.arange(200) % 4 == 3, 1, 0)  # every fourth row is wrong now, all in the slice `odd`
     slices = {"even": np.arange(200) % 2 == 0, "odd": np.arange(200) % 2 == 1, "none": np.zeros(200, dtype=bool)}
-    worst, other = by_slice(slices, labels, predicted, reference, Resampling(200, seed=0))
+    worst, other = by_slice(
+        slices, predicted == labels, reference == labels, predicted != reference, Resampling(200, seed=0)
+    )
     assert (worst["slice"], worst["rows"], worst["accuracy"], worst["change"], worst["flips"]) == (
         "odd",
         100,
@@ -42,6 +44,6 @@ def test_the_slice_that_lost_most_comes_first_with_its_paired_interval():
 
 def test_without_a_reference_the_least_accurate_slice_comes_first():
     labels, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1])
-    found = by_slice({"a": labels == 0, "b": labels == 1}, labels, predicted, None, Resampling(4, seed=0))
+    found = by_slice({"a": labels == 0, "b": labels == 1}, predicted == labels, None, None, Resampling(4, seed=0))
     assert [(entry["slice"], entry["accuracy"]) for entry in found] == [("b", 0.5), ("a", 1.0)]
     assert "change" not in found[0]

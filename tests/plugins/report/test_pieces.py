@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ftx_plugins.data.duplicates import Resolution
+from ftx_plugins.data.report import count_rows
+from ftx_plugins.data.staging import Staged
 from ftx_plugins.report import figures
 from ftx_plugins.report.axes import axis
 from ftx_plugins.report.gather import gather
 from ftx_plugins.report.markdown import render
+from ftx_plugins.report.origins import COUNTS
 from ftx_plugins.report.rows import confusion, reliability
 from ftx_plugins.report.scores import scatters
 
@@ -19,6 +25,12 @@ def test_the_confusion_matrix_counts_rows_by_label_and_prediction(runs):
     counts = confusion(final.evaluation, final.models[1])
     # Of 60 rows in three labels each fifth is put one label further.
     assert counts == [[16, 4, 0], [0, 16, 4], [4, 0, 16]]
+
+
+def test_every_fate_of_a_row_has_a_name():
+    none = np.zeros(0, dtype=np.int64)
+    staged = Staged(Path("rows.arrow"), none, none, none, (), none, none, {}, has_pairs=False)
+    assert set(COUNTS) == set(count_rows(staged, Resolution(none, ()), none))
 
 
 def test_reliability_bins_hold_all_rows_and_a_temperature_lowers_confidence(runs):

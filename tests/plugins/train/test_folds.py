@@ -64,6 +64,26 @@ def test_each_row_is_held_out_once_and_trains_all_other_models(finetune, folded,
     assert [fold["rows"] for fold in metrics["folds"]["by_fold"]] == [40, 40, 40]
 
 
+def test_a_reworded_row_trains_with_its_source_and_judges_no_fold(finetune, folded, trainings):
+    finetune(rows=folded, epochs=1)
+    plain = list(trainings)
+    trainings.clear()
+    with pa.OSFile(str(folded.path / "train.arrow")) as source:
+        table = pa.ipc.open_stream(source).read_all()
+    added = table.slice(0, 30)
+    reworded = pa.array([" ".join(reversed(text.split())) for text in added["text"].to_pylist()])
+    added = added.set_column(0, "text", reworded).append_column("origin", pa.array(["noise"] * 30))
+    table = pa.concat_tables([table.append_column("origin", pa.array([""] * len(table))), added])
+    with pa.OSFile(str(folded.path / "train.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as out:
+        out.write_table(table)
+    _, metrics = finetune(rows=folded, epochs=1)
+    for (rows, validation), (own_rows, own) in zip(trainings, plain, strict=True):
+        assert validation == own
+        assert rows[: len(own_rows)] == own_rows
+        assert len(rows) == len(own_rows) + 20
+    assert [fold["rows"] for fold in metrics["folds"]["by_fold"]] == [40, 40, 40]
+
+
 def test_the_figures_of_a_fold_are_those_of_its_own_model(finetune, folded, make_data, make_sentences, monkeypatch):
     _, metrics = finetune(rows=folded)
     sentences = make_sentences(120)
@@ -113,10 +133,10 @@ def test_a_killed_run_does_not_train_finished_folds_again(finetune, folded, trai
     class Killed(BaseException):
         pass
 
-    def killed_at_the_third(job, held_out, folder):
+    def killed_at_the_third(*given):
         if len(trainings) == 2:
             raise Killed
-        return train_fold(job, held_out, folder)
+        return train_fold(*given)
 
     monkeypatch.setattr(folds_module, "_train_fold", killed_at_the_third)
     with pytest.raises(Killed):
