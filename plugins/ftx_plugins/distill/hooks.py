@@ -23,4 +23,5 @@ def ftx_steps() -> Iterable[Step]:
         check="ftx_plugins.distill.check:check",
         requires=("torch", "transformers", "datasets", "optimum", "safetensors", "sklearn"),
         tasks=(TEXT_CLASSIFICATION,),
+        version=2,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
+from ftx_plugins.data.normalise import normalise_rows
 from ftx_plugins.data.text_file import TextFile
 from ftx_plugins.distill.config import DistillConfig
 
@@ -25,8 +26,9 @@ def file_of(config: DistillConfig) -> TextFile:
 def write_unlabelled(config: DistillConfig, data: Artifact, label: int, folder: Path) -> Mapping[str, int]:
     """Write the texts of `config.unlabelled` as a split into `folder`, each with `label`; returns counts.
 
-    Rows without a text are left out, and those whose text is in the validation or the test split of `data`: what a
-    model is measured by it must not have seen. The counts are `rows` and `held_out`, the latter of those left out.
+    Rows without a text are left out, and those whose text is in the validation or the test split of `data`, up to
+    case and white space: what a model is measured by it must not have seen. The counts are `rows` and `held_out`, the
+    latter of those left out.
     Raises `FtxError` where nothing is left, or where one of data and file holds pairs and the other single texts.
     """
     import pyarrow as pa
@@ -42,7 +44,8 @@ def write_unlabelled(config: DistillConfig, data: Artifact, label: int, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     with SplitWriter(folder, NAME, (*names, "label", "row")) as writer:
         for rows in file.batches():
-            fresh = [row for row in rows if row not in measured]
+            folded = _normalise(rows)
+            fresh = [row for row, form in zip(rows, folded, strict=True) if form not in measured]
             held_out += len(rows) - len(fresh)
             columns = {name: pa.array([row[place] for row in fresh], pa.string()) for place, name in enumerate(names)}
             columns["label"] = pa.array([label] * len(fresh), pa.int64())
@@ -54,8 +57,17 @@ def write_unlabelled(config: DistillConfig, data: Artifact, label: int, folder: 
     return {"rows": kept, "held_out": held_out}
 
 
-def _measured_texts(data: Artifact, names: tuple[str, ...]) -> set[tuple[str, ...]]:
+def _measured_texts(data: Artifact, names: tuple[str, ...]) -> set[str]:
     from ftx_plugins.data.splits import load_split
 
-    splits = [load_split(data, split) for split in HELD_OUT]
-    return {row for split in splits for row in zip(*(split[name][:] for name in names), strict=True)}
+    texts = set[str]()
+    for split in HELD_OUT:
+        held = load_split(data, split)
+        texts.update(_normalise(list(zip(*(held[name][:] for name in names), strict=True))))
+    return texts
+
+
+def _normalise(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Normalised as the rows of `data` are where duplicates are looked for."""
+    texts = [row[0] for row in rows]
+    return normalise_rows(texts, [row[1] for row in rows] if rows and len(rows[0]) > 1 else None)

@@ -295,12 +295,14 @@ def test_unlabelled_texts_are_learned_from_but_not_those_that_the_student_is_mea
     distill, tiny_dataset, tmp_path, recorder, tiny_classifier
 ):
     path = write_texts(tmp_path / "more.jsonl")
-    texts = path.read_text() + json.dumps({"text": load_rows(tiny_dataset, "test").texts[0]}) + "\n"
+    measured = load_rows(tiny_dataset, "test").texts
+    forms = measured[0], measured[1].upper().replace(" ", "  ")
+    texts = path.read_text() + "".join(json.dumps({"text": form}) + "\n" for form in forms)
     path.write_text(texts + '{"text": "  "}\n{"text": null}\n')
     context, metrics = distill(layers=1, unlabelled=path)
     assert metrics["rows"] == 96
     assert metrics["unlabelled_rows"] == 96
-    assert any(message.startswith("1 unlabelled texts are rows of") for message in recorder.messages("log"))
+    assert any(message.startswith("2 unlabelled texts are rows of") for message in recorder.messages("log"))
     kept = np.load(context.work / "teacher" / "train" / "logits.npy")
     teacher = load_checkpoint(tiny_classifier)
     expected = compute_logits(teacher, [text for text, _ in tiny.sentences(96, 11)])
