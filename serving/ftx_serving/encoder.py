@@ -78,7 +78,7 @@ class TextEncoder:
 
     def _check_pairs(self, texts: Sequence[str], pairs: Sequence[str] | None) -> None:
         if self.contract.pair and pairs is None:
-            raise FtxError("this model classifies pairs of texts", "give a second text to each: pairs=[…]")
+            raise FtxError("this model classifies pairs of texts", "give each a second text: --pair TEXT, or pairs=[…]")
         if pairs is not None and not self.contract.pair:
             raise FtxError("this model classifies single texts, not pairs", "leave the second texts out")
         if pairs is not None and len(pairs) != len(texts):
