@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ftx.step import ModelSettings
-from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
 
 CARD_FILE = "README.md"
 METRICS = {
@@ -21,6 +21,8 @@ METRICS = {
     "f1_micro": ("f1", "Micro F1"),
     "rmse": ("rmse", "RMSE"),
     "pearson": ("pearsonr", "Pearson correlation"),
+    "entity_f1": ("f1", "Entity F1"),
+    "token_accuracy": ("accuracy", "Token accuracy"),
 }
 """Name in an evaluation -> type and name on the hub."""
 HUB_TASK = "text-classification"
@@ -39,6 +41,11 @@ MEANINGS = {
     REGRESSION: (
         "Gives a {text} a number.",
         "A text of another kind gets a number too: check on rows of your own before you rely on it.",
+    ),
+    TOKEN_CLASSIFICATION: (
+        "Finds entities in a {text}, each with its place in characters, by {outputs} tags of words.",
+        "In a text of another kind it may find what is none, or nothing: check on rows of your own before you rely on "
+        "it. A score is the mean probability of the tags of an entity's words.",
     ),
 }
 """Task -> what the model does, and what its answers are worth."""
