@@ -25,7 +25,7 @@ METRICS = {
     "token_accuracy": ("accuracy", "Token accuracy"),
 }
 """Name in an evaluation -> type and name on the hub."""
-HUB_TASK = "text-classification"
+HUB_TASK = TEXT_CLASSIFICATION
 """What the hub calls all tasks with one head on top of the whole text."""
 MEANINGS = {
     TEXT_CLASSIFICATION: (
@@ -61,7 +61,7 @@ def write_card(folder: Path, meta: Json, model: ModelSettings, evaluation: Json 
     measured = evaluation or {}
     base = model.name if model.on_hub else None  # a folder of this machine says nothing to others
     data = ModelCardData(
-        pipeline_tag=HUB_TASK,
+        pipeline_tag=_hub_task(meta),
         library_name="ftx",
         base_model=base,
         tags=["ftx", *dict.fromkeys(variant["format"] for variant in meta["variants"])],
@@ -71,6 +71,10 @@ def write_card(folder: Path, meta: Json, model: ModelSettings, evaluation: Json 
     )
     lines = ["---", data.to_yaml().strip(), "---", "", f"# {_text(_title(meta))}", "", *_body(meta, measured, base)]
     (folder / CARD_FILE).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _hub_task(meta: Json) -> str:
+    return TOKEN_CLASSIFICATION if meta["task"] == TOKEN_CLASSIFICATION else HUB_TASK
 
 
 def _title(meta: Json) -> str:
@@ -87,7 +91,7 @@ def _results(meta: Json, measured: Json) -> Iterator[EvalResult]:
             kind, title = METRICS[name]
             if isinstance(model.get(name), int | float):
                 yield EvalResult(
-                    task_type=HUB_TASK,
+                    task_type=_hub_task(meta),
                     dataset_type="private",
                     dataset_name="the training data's held-out rows",
                     dataset_split=measured["split"],

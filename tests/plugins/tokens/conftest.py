@@ -76,3 +76,15 @@ def data(carry: Carry, encoder: Artifact, tmp_path_factory: pytest.TempPathFacto
 def tagger(carry: Carry, encoder: Artifact, data: Artifact) -> Artifact:
     settings = {"epochs": 10, "learning_rate": 5e-3, "dropout": 0.0, "early_stopping": 0, "mixed_precision": "fp32"}
     return carry("train:finetune", {"model": encoder, "data": data}, **settings)
+
+
+@pytest.fixture(scope="session")
+def quantized(carry: Carry, tagger: Artifact, data: Artifact) -> Artifact:
+    return carry("quantize:static", {"model": tagger, "data": data}, calibration_rows=40, choice_rows=20)
+
+
+@pytest.fixture(scope="session")
+def bundle(carry: Carry, quantized: Artifact, data: Artifact) -> Artifact:
+    """fp32 and static int8 in ONNX and OpenVINO, and fp32 in TorchScript."""
+    formats = ("openvino", "onnx", "torchscript")
+    return carry("export:bundle", {"model": quantized, "data": data}, formats=formats, parity_texts=10, golden_texts=4)
