@@ -11,6 +11,8 @@ MULTI_LABEL = "multi-label-classification"
 REGRESSION = "regression"
 TOKEN_CLASSIFICATION = "token-classification"
 
+OF_WHOLE_TEXTS = (TEXT_CLASSIFICATION, MULTI_LABEL, REGRESSION)
+"""Tasks with one answer, of whatever kind, to a text."""
 LOWER_IS_BETTER = frozenset({"loss", "rmse", "mae"})
 """Figures of which less is better."""
 SEQUENCE_HEAD = "ForSequenceClassification"

@@ -73,8 +73,9 @@ def read_model(
 ) -> tuple[Any, list[str]]:
     """The model in `folder` in fp32, and the names of weights that the folder lacks: those hold random numbers.
 
-    `config` is used instead of the folder's own; the head is for `task`, or, without one, for that of the folder's. Linear layers that pruning has cut are rebuilt in their sizes first,
-    so that loading stays strict: sizes that do not fit are an error, never new weights.
+    `config` is used instead of the folder's own; the head is for `task`, or, without one, for that of the folder's.
+    Linear layers that pruning has cut are rebuilt in their sizes first, so that loading stays strict: sizes that do not
+    fit are an error, never new weights.
     """
     options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     with loading(folder):

@@ -26,7 +26,8 @@ def predict(
     runtime: str | None = None,
     device: str = "cpu",
 ) -> tuple[list[list[dict[str, Any]]], str]:
-    """For each text its labels with scores, best first (a regression: its number; of tokens: its entities); a recipe is simulated."""
+    """For each text its labels with scores, best first (a regression: its number; of tokens: its entities); a recipe is
+    simulated."""
     if variant or runtime:
         raise FtxError("a checkpoint has no variants or runtimes: it runs in torch", "export it first: ftx run export")
     loaded = load_checkpoint(checkpoint.path, device=device)

@@ -1,4 +1,4 @@
-"""The algebra of tags: what the outputs of a token classifier are called, and the entities that they spell. NumPy alone.
+"""What the outputs of a token classifier are called, and the entities that they spell. NumPy alone.
 
 BIO (Ramshaw and Marcus 1995): `B-PER` begins an entity, `I-PER` goes on with it, `O` is outside of any. BILOU (Ratinov
 and Roth 2009) also tells the last word, `L-PER`, and an entity of one word, `U-PER`.

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 _CJK = re.compile(
-    "[\u2e80-\u2fdf\u3000-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
+    "[\u2e80-\u2fdf\u3000-\u30ff\u3100-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uffef"
+    "\U00020000-\U0003ffff]"
 )
-"""Ideographs, kana, bopomofo, and the punctuation and full-width forms that go with them; Korean is written with spaces."""
+"""Ideographs, kana, bopomofo, and the punctuation and full-width forms that go with them. Korean has spaces."""
 
 
 def is_cjk(character: str) -> bool:

@@ -21,7 +21,8 @@ class DataConfig(StepConfig):
     """Which rows to read, which of their columns matter, and how to split them."""
 
     train: SourcePath = Field(
-        description="Rows to learn from: a csv, tsv, json, jsonl, ndjson, parquet or conll file, a folder of them, or a hub id"
+        description="Rows to learn from: a csv, tsv, json, jsonl, ndjson, parquet or conll file, a folder of them, or "
+        "a hub id"
     )
     validation: SourcePath | None = Field(
         None, description="Rows to choose models by; without it they are split off `train`, unless it has its own"
@@ -41,8 +42,8 @@ class DataConfig(StepConfig):
     )
     scheme: Literal["auto", "bio", "bilou"] = Field(
         "auto",
-        description="Token classification: the tags of the model, and of conll files; auto: BILOU where such a file has "
-        "L- or U- tags, BIO otherwise",
+        description="Token classification: the tags of the model, and of conll files; auto: BILOU where such a file "
+        "has L- or U- tags, BIO otherwise",
     )
     label_separator: str = Field(
         ",", min_length=1, description="Multi-label: what stands between the labels in a cell; a JSON list needs none"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeGuard
 
 from ftx.errors import FtxError
 
@@ -23,7 +24,7 @@ def read_spans(text: str, cell: Any, where: str) -> list[Span]:
     nothing, or overlaps another.
     """
     spans = sorted(_span(text, entity, where) for entity in _listed(cell, where))
-    for (start, end, label), (next_start, next_end, next_label) in zip(spans, spans[1:], strict=False):
+    for (start, end, label), (next_start, next_end, next_label) in pairwise(spans):
         if next_start < end:
             raise FtxError(
                 f"{where}: the entities {label} [{start}:{end}] and {next_label} [{next_start}:{next_end}] overlap: "
@@ -55,9 +56,8 @@ def _listed(cell: Any, where: str) -> list[Any]:
 
 
 def _span(text: str, entity: Any, where: str) -> Span:
-    start, end, label = (
-        (entity.get("start"), entity.get("end"), entity.get("label")) if isinstance(entity, dict) else (None,) * 3
-    )
+    fields: dict[str, Any] = entity if isinstance(entity, dict) else {}
+    start, end, label = fields.get("start"), fields.get("end"), fields.get("label")
     if not _is_place(start) or not _is_place(end) or not isinstance(label, str) or not label.strip():
         raise FtxError(f"{where}: {json.dumps(entity, ensure_ascii=False)[:80]} is no entity", FORM)
     if not 0 <= start < end <= len(text):
@@ -71,5 +71,5 @@ def _span(text: str, entity: Any, where: str) -> Span:
     return start + len(covered) - len(covered.lstrip()), end - len(covered) + len(covered.rstrip()), label.strip()
 
 
-def _is_place(value: Any) -> bool:
+def _is_place(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)

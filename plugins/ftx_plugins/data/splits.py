@@ -35,8 +35,8 @@ class SplitRows:
     pairs: list[str] | None
     labels: np.ndarray
     """int64, shape (rows,): indices into the label names. Multi-label: int64, shape (rows, labels), 1 for each label
-    that a row has. Regression: float64, shape (rows,). Token classification: objects, shape (rows,): each row's entities
-    as a tuple of (start, end, type), places in characters of the text, the type one of `TagSet.types`."""
+    that a row has. Regression: float64, shape (rows,). Token classification: objects, shape (rows,): each row's
+    entities as a tuple of (start, end, type), places in characters of the text, the type one of `TagSet.types`."""
     rows: np.ndarray
     """int64, shape (rows,): each row's place in its source."""
 

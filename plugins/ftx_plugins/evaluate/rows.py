@@ -31,7 +31,7 @@ class Rows:
 
     def aligned(self, words: Sequence[Words]) -> Rows:
         """The same with entities as words' tags, int64 of shape (rows, words), in the order of `names`."""
-        return replace(self, words=words, labels=aligner_of(self.names, self.names).rows(self.labels, words))
+        return replace(self, words=words, labels=aligner_of(self.names, self.names).rows(self.labels.tolist(), words))
 
     def fitted(self, logits: np.ndarray) -> np.ndarray:
         """Logits of words, as wide as the longest text has words, whatever a model has cut off."""

@@ -13,8 +13,8 @@ from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_rows, split_path
 from ftx_plugins.export.tokenizer import backend_tokenizer
 from ftx_serving.encoder import TextEncoder
-from ftx_serving.tags import TagSet
 from ftx_serving.profile import LENGTH_BOUNDS, Profile, unknown_token_id
+from ftx_serving.tags import TagSet
 
 MOST_ROWS = 5000
 """A share has then a standard error of 0.7 percentage points at most."""
@@ -43,7 +43,8 @@ def profile_of(loaded: LoadedCheckpoint, encoder: TextEncoder, data: Artifact, s
 
 
 def _label_shares(labels: np.ndarray, names: Sequence[str], task: str) -> dict[str, float]:
-    """Of the rows, those with each label (entities: with any of that type); several labels a row add up to more than 1, and numbers are no labels."""
+    """Of the rows, those with each label (entities: with any of that type); several labels a row add up to more than 1,
+    and numbers are no labels."""
     if task == REGRESSION:
         return {}
     if task == TOKEN_CLASSIFICATION:

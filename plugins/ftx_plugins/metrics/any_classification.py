@@ -27,8 +27,9 @@ def per_class(labels: np.ndarray, logits: np.ndarray, names: Sequence[str]) -> d
 
 def per_class_from_counts(counts: ClassCounts, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
     """Of tokens `names` are the tags, which are more than the types of entities that are counted."""
-    task = classification if counts.actual.shape[1] == len(names) else entities
-    return task.per_class_from_counts(counts, names)
+    if counts.actual.shape[1] < len(names):
+        return entities.per_class_from_counts(counts, names)
+    return classification.per_class_from_counts(counts, names)
 
 
 def _of(labels: np.ndarray) -> ModuleType:

@@ -1,9 +1,9 @@
 """Metrics of token classification: of entities, which are right with the right type and both ends, and of words.
 
 Each takes `labels`, int64 of shape (rows, words), places in `names` and `IGNORED` behind a row's last word, `logits`,
-float32 of shape (rows, words, labels), zeros behind the last word, and `names`, the tags. Entities are those of conlleval
-(Tjong Kim Sang and De Meulder 2003), as seqeval has them; a test holds the figures against seqeval, whose counts do not
-add up over the resamples of a bootstrap.
+float32 of shape (rows, words, labels), zeros behind the last word, and `names`, the tags. Entities are those of
+conlleval (Tjong Kim Sang and De Meulder 2003), as seqeval has them, which a test holds the figures against; here they
+are made of counts of each row, which add up over the resamples of a bootstrap.
 """
 
 from __future__ import annotations

@@ -157,6 +157,7 @@ def _encode(rows: SplitRows, encoder: TextEncoder, data: Artifact, seed: int) ->
     if contract.task == TOKEN_CLASSIFICATION:
         words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
         # The texts of a calibration file have no entities that anybody knows of.
-        own = aligner_of(names, names).rows(own if own.dtype == object else [()] * len(words), words)
+        entities = own.tolist() if own.dtype == object else [()] * len(words)
+        own = aligner_of(names, names).rows(entities, words)
     own = in_order_of_head(own, contract.task, places, len(labels))
     return Sample(encoder, encodings, own, scoring, words)

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ftx.errors import FtxError
-from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.conll import is_bilou
 from ftx_plugins.data.entities import read_spans, write_spans
 from ftx_plugins.data.sources import SPLITS

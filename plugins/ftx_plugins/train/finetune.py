@@ -248,8 +248,8 @@ def _warn_about_truncation(rows: TokenizedSplit, max_length: int, context: Conte
         )
     if rows.unaligned:
         context.warn(
-            f"{rows.unaligned} entities of the training rows begin or end within what the tokenizer takes for a word, or "
-            "are cut off: of a word, the model learns and finds the whole"
+            f"{rows.unaligned} entities of the training rows begin or end within what the tokenizer takes for a word, "
+            "or are cut off: of a word, the model learns and finds the whole"
         )
 
 

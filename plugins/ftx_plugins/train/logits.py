@@ -13,8 +13,8 @@ from ftx_plugins.train.tokens import Collator, TokenizedSplit
 
 
 def logits_on(model: Any, rows: TokenizedSplit, collator: Collator, classes: int, batch_size: int) -> np.ndarray:
-    """Logits of `rows`, float32 of shape (rows, classes), in their order, or, of tokens, those of the words, (rows, words,
-    classes), padded with zeros; the model is put in evaluation mode."""
+    """Logits of `rows`, float32 of shape (rows, classes), in their order; of tokens those of the words, (rows, words,
+    classes), padded with zeros. The model is put in evaluation mode."""
     logits = np.zeros((*rows.labels.shape, classes) if collator.tags else (len(rows), classes), dtype=np.float32)
     device = next(model.parameters()).device
     model.eval()

@@ -148,8 +148,8 @@ def tokenize_split(
 ) -> TokenizedSplit:
     """The rows of `split` (columns `text`, `label`, perhaps `text_pair`) as tokens, kept in `folder`.
 
-    `encode_labels(split)` gives what is kept as labels; an `Aligner` gives each token its tag. A folder that an earlier, killed run completed is used
-    as it is. `progress(done, total)` is called after each chunk of rows.
+    `encode_labels(split)` gives what is kept as labels; an `Aligner` gives each token its tag. A folder that an
+    earlier, killed run completed is used as it is. `progress(done, total)` is called after each chunk of rows.
     """
     if not (folder / "done.json").exists():
         _write(split, tokenizer, folder, max_length, encode_labels, progress)

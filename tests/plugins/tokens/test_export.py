@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_checkpoint_and_all_variants_find_the_same_entities_with_their_places(
         answers = load(bundle, name).predict(TEXTS)
         assert without_scores(answers) == without_scores(by_checkpoint), name
         if name.endswith("fp32"):
-            for mine, theirs in zip(sum(answers, []), sum(by_checkpoint, []), strict=True):
+            for mine, theirs in zip(chain(*answers), chain(*by_checkpoint), strict=True):
                 assert mine["score"] == pytest.approx(theirs["score"], abs=1e-4)
 
 
