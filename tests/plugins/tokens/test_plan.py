@@ -70,7 +70,7 @@ def test_a_setting_of_another_task_is_refused(config: Path, settings: list[str],
 
 
 def test_an_audit_is_refused(config: Path) -> None:
-    with pytest.raises(FtxError, match="an audit is for text-classification, and model.task is token-classification"):
+    with pytest.raises(FtxError, match="an audit is for text-classification, and"):
         cli(["data", "audit", "--config", str(config)], standalone_mode=False)
 
 
