@@ -72,13 +72,6 @@ def test_the_surest_entities_can_be_asked_for_and_raw_scores_cannot(server: Runn
     assert refused.status == 422 and "there are no raw ones" in refused.json["error"]
 
 
-def test_half_of_a_surrogate_pair_is_no_reason_to_fail(server: Running) -> None:
-    answer = server.post("/predict", b'{"inputs": "good happy \\ud83d bad"}')
-    print(answer.status, answer.body)
-    if answer.status == 200:
-        assert [entity["text"] for entity in answer.json] == ["good happy", "bad"]
-
-
 def test_tensors_are_refused_with_the_way_to_go(server: Running) -> None:
     body = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["good"]}]}
     refused = server.post("/v2/models/tagger/infer", body)
