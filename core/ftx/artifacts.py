@@ -106,9 +106,10 @@ class Dataset(Artifact):
     Each split is an Arrow IPC stream (`datasets.Dataset.from_file` maps it into memory) with the columns `text`,
     `text_pair` (only for pairs), `label` (int64, an index into `meta["labels"]`) and `row` (int64, the row's place
     in the source, from 0). `meta["task"]` says for which task: in multi-label `label` is a list of indices, in
-    regression a float64; these have a column `stratum` (int64) too, by which samples are drawn in proportion. Where a
-    step has added training rows, `train.arrow` has the column `origin` too: the method that made the row out of the one
-    whose `row` it has, or an empty string for a row of the source.
+    regression a float64, in token classification a list of entities, each a list of start, end (in characters of
+    the text, exclusive) and type; these have a column `stratum` (int64) too, by which samples are drawn in proportion.
+    Where a step has added training rows, `train.arrow` has the column `origin` too: the method that made the row out of
+    the one whose `row` it has, or an empty string for a row of the source.
     """
 
     kind = "dataset"

@@ -27,7 +27,7 @@ TABLES = ("model", "budget", "requires")
 """The tables that belong to no stage."""
 RESERVED_ENVIRONMENT = ("FTX_PLUGINS", "FTX_STRICT_PLUGINS", "FTX_CONFIG", "FTX_DEBUG")
 
-Task = Literal["text-classification", "multi-label-classification", "regression"]
+Task = Literal["text-classification", "multi-label-classification", "regression", "token-classification"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -72,12 +72,13 @@ class Metric:
     `labels` is int64 of shape (rows,), `logits` float32 of shape (rows, classes), `names` the label names. In
     multi-label classification `labels` is int64 of shape (rows, classes), 1 for each label that a row has, and a logit
     above 0 is a label that is predicted; in regression `labels` is float64 of shape (rows,), and `logits` of shape
-    (rows, 1).
+    (rows, 1). In token classification `names` are the tags of words (BIO or BILOU), `labels` is int64 of shape (rows,
+    words), -100 behind a row's last word, and `logits` of shape (rows, words, tags), zeros behind it.
 
     `from_counts` names an optional `from_counts(counts, names)`, which gives the same (but for counts of rows) for all
     resamples of a bootstrap at once, as arrays of shape (resamples,): `counts` has `right`, `predicted` and `actual`,
-    the rows of each class, of shape (resamples, classes). Not in regression. Without it the interval comes from fewer
-    resamples, each a call of `compute`, or, if a call is slow, there is none.
+    the rows of each class (the entities of each type), of shape (resamples, classes). Not in regression. Without it the
+    interval comes from fewer resamples, each a call of `compute`, or, if a call is slow, there is none.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Runtime:
     """What executes a variant. `load` names `load(folder, variant, device, threads) -> Session`.
 
     A session is called with `input_ids`, `attention_mask` and, where the model has them, `token_type_ids`, each int64
-    of shape (batch, length), and returns the logits, float32 of shape (batch, classes).
+    of shape (batch, length), and returns the logits, float32 of shape (batch, classes), or (batch, length, tags).
     """
 
     name: str

@@ -9,7 +9,12 @@ from typing import Any
 TEXT_CLASSIFICATION = "text-classification"
 MULTI_LABEL = "multi-label-classification"
 REGRESSION = "regression"
+TOKEN_CLASSIFICATION = "token-classification"
 
+OF_WHOLE_TEXTS = (TEXT_CLASSIFICATION, MULTI_LABEL, REGRESSION)
+"""Tasks with one answer, of whatever kind, to a text."""
+SERVED_TASKS = (TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION)
+"""Tasks that the wire formats of a server have answers for."""
 LOWER_IS_BETTER = frozenset({"loss", "rmse", "mae"})
 """Figures of which less is better."""
 SEQUENCE_HEAD = "ForSequenceClassification"
@@ -23,8 +28,8 @@ class TaskFacts:
 
     head: str
     """How the names of architectures with a head for it end."""
-    problem_type: str
-    """`problem_type` in the configuration of such a model (transformers' word)."""
+    problem_type: str | None
+    """`problem_type` in the configuration of such a model (transformers' word); None where it has none."""
     metric: str
     """The figure that epochs are chosen by, and that `budget.metric_drop` limits."""
     figures: tuple[str, ...]
@@ -59,6 +64,13 @@ TASKS: Mapping[str, TaskFacts] = {
         ("rmse", "pearson", "spearman", "mae"),
         frozenset({"metric_drop"}),
     ),
+    TOKEN_CLASSIFICATION: TaskFacts(
+        TOKEN_HEAD,
+        None,
+        "entity_f1",
+        ("entity_f1", "token_accuracy", "entity_precision", "entity_recall"),
+        frozenset({"metric_drop"}),
+    ),
 }
 QUALITY_LIMITS = frozenset[str]().union(*(facts.limits for facts in TASKS.values()))
 
@@ -71,8 +83,10 @@ def task_of_head(config: Mapping[str, Any]) -> str | None:
     """
     architectures = config.get("architectures") or ()
     kind = config.get("problem_type")
+    if any(name.endswith(TOKEN_HEAD) for name in architectures):
+        return TOKEN_CLASSIFICATION
     for task, facts in TASKS.items():
-        if kind == facts.problem_type and any(name.endswith(facts.head) for name in architectures):
+        if kind and kind == facts.problem_type and any(name.endswith(facts.head) for name in architectures):
             return task
     if not kind and any(name.endswith(SEQUENCE_HEAD) for name in architectures):
         return REGRESSION if len(config.get("id2label") or "??") == 1 else TEXT_CLASSIFICATION

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
-from ftx.tasks import TEXT_CLASSIFICATION, task_of_head
+from ftx.tasks import TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION, task_of_head
 from ftx_plugins.ensemble import is_ensemble
 from ftx_plugins.shapes import FIELD as SHAPES_FIELD
 from ftx_plugins.shapes import with_shapes
+from ftx_serving.words import Words, at_words, join_rows, words_of
 
 THRESHOLDS_FIELD = "ftx_thresholds"
 """Where `config.json` keeps the thresholds of a multi-label model: they belong to its weights."""
@@ -62,16 +63,24 @@ def load_checkpoint(folder: Path | str, *, trust_remote_code: bool = False, devi
     return LoadedCheckpoint(model.to(device).eval(), tokenizer, labels, max_length_of(model.config, tokenizer), task)
 
 
-def read_model(folder: Path, config: Any = None, *, trust_remote_code: bool = False) -> tuple[Any, list[str]]:
+def auto_model(task: str | None) -> Any:
+    """transformers' class that chooses a model with a head for the task."""
+    return AutoModelForTokenClassification if task == TOKEN_CLASSIFICATION else AutoModelForSequenceClassification
+
+
+def read_model(
+    folder: Path, config: Any = None, *, trust_remote_code: bool = False, task: str | None = None
+) -> tuple[Any, list[str]]:
     """The model in `folder` in fp32, and the names of weights that the folder lacks: those hold random numbers.
 
-    `config` is used instead of the folder's own. Linear layers that pruning has cut are rebuilt in their sizes first,
-    so that loading stays strict: sizes that do not fit are an error, never new weights.
+    `config` is used instead of the folder's own; the head is for `task`, or, without one, for that of the folder's.
+    Linear layers that pruning has cut are rebuilt in their sizes first, so that loading stays strict: sizes that do not
+    fit are an error, never new weights.
     """
     options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     with loading(folder):
         config = config or AutoConfig.from_pretrained(folder, **options)
-        auto = AutoModelForSequenceClassification
+        auto = auto_model(task or task_of_head(config.to_dict()))
         shapes = getattr(config, SHAPES_FIELD, None)
         if shapes:
             with torch.device("meta"):
@@ -142,16 +151,58 @@ def compute_logits(
     batch_size: int = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Logits of `texts` (with `pairs`, of text pairs), float32 of shape (rows, classes), in the order given.
+    """Logits of `texts` (with `pairs`, of text pairs), float32 of shape (rows, classes), in the order given; of a model
+    of tokens those of the words, (rows, words, labels), padded with zeros.
 
     Batches hold rows of like length, padded to their longest. `progress(done, total)` is called after each.
     """
     device = next(loaded.model.parameters()).device
-    logits = np.zeros((len(texts), len(loaded.labels)), dtype=np.float32)
-    for rows, batch in padded_batches(loaded.tokenizer, texts, pairs, loaded.max_length, batch_size, progress):
+    parts, order = [], []
+    for rows, batch, encodings in padded_batches(
+        loaded.tokenizer, texts, pairs, loaded.max_length, batch_size, progress
+    ):
         with torch.inference_mode():
-            logits[rows] = loaded.model(**batch.to(device)).logits.float().cpu().numpy()
-    return logits
+            logits = loaded.model(**batch.to(device)).logits.float().cpu().numpy()
+        parts.append(logits_of_words(loaded.tokenizer, logits, encodings, [texts[row] for row in rows]))
+        order.extend(rows.tolist())
+    if not parts:
+        return np.zeros((0, len(loaded.labels)), dtype=np.float32)
+    found = join_rows(parts)
+    in_order = np.empty_like(found)
+    in_order[order] = found
+    return in_order
+
+
+def logits_of_words(
+    tokenizer: Any, logits: np.ndarray, encodings: Sequence[Any] | None, texts: Sequence[str], side: str | None = None
+) -> np.ndarray:
+    """The logits of a batch; of those of tokens the words' (`at_words`). `side` is the one that was padded on."""
+    if logits.ndim == 2:
+        return logits
+    require_offsets(tokenizer)
+    assert encodings is not None
+    words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+    lengths = [sum(encoding.attention_mask) for encoding in encodings]
+    return at_words(logits, lengths, words, left=(side or tokenizer.padding_side) == "left")
+
+
+def words_in(loaded: LoadedCheckpoint, texts: Sequence[str]) -> list[Words]:
+    """The words of each text, as `TextEncoder.words` gives them."""
+    require_offsets(loaded.tokenizer)
+    cut = loaded.tokenizer.truncation_side == "left"
+    encoded = loaded.tokenizer(
+        list(texts), truncation=cut, max_length=loaded.max_length if cut else None, verbose=False
+    )
+    return [words_of(encoding, text) for encoding, text in zip(encoded.encodings, texts, strict=True)]
+
+
+def require_offsets(tokenizer: Any) -> None:
+    """Raise `FtxError` for a tokenizer that does not tell where in a text its tokens are."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise FtxError(
+            f"{type(tokenizer).__name__} does not tell where its tokens are in a text, as tags of words need",
+            "use a model with a fast tokenizer",
+        )
 
 
 def padded_batches(
@@ -161,8 +212,8 @@ def padded_batches(
     max_length: int,
     batch_size: int,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[np.ndarray, Any]]:
-    """Row numbers and inputs of batches of like length, padded to their longest.
+) -> Iterator[tuple[np.ndarray, Any, Sequence[Any] | None]]:
+    """Row numbers, inputs, and the encodings of a fast tokenizer, of batches of like length, padded to their longest.
 
     `progress(done, total)` is called when the next batch is asked for.
     """
@@ -170,7 +221,8 @@ def padded_batches(
     done = 0
     for rows in batches_of_like_length([len(ids) for ids in encoded["input_ids"]], batch_size):
         columns = {name: [values[row] for row in rows] for name, values in encoded.items()}
-        yield rows, tokenizer.pad(columns, return_tensors="pt")
+        encodings = None if encoded.encodings is None else [encoded.encodings[row] for row in rows]
+        yield rows, tokenizer.pad(columns, return_tensors="pt"), encodings
         done += len(rows)
         if progress:
             progress(done, len(texts))

@@ -46,7 +46,7 @@ class Embedder:
         """The mean of each text's last hidden states, float32 of shape (texts, hidden); padding does not count."""
         device = next(self._encoder.parameters()).device
         vectors = np.zeros((len(texts), self._encoder.config.hidden_size), dtype=np.float32)
-        for rows, batch in padded_batches(self._tokenizer, texts, pairs, self._max_length, BATCH, progress):
+        for rows, batch, _ in padded_batches(self._tokenizer, texts, pairs, self._max_length, BATCH, progress):
             inputs = batch.to(device)
             with torch.inference_mode():
                 hidden = self._encoder(**inputs).last_hidden_state.float()

@@ -8,7 +8,8 @@ from typing import Any
 from ftx.artifacts import Checkpoint
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
-from ftx_plugins.checkpoint import compute_logits, load_checkpoint
+from ftx.tasks import TOKEN_CLASSIFICATION
+from ftx_plugins.checkpoint import compute_logits, load_checkpoint, words_in
 from ftx_plugins.quantize.calibration import load_recipe
 from ftx_plugins.quantize.recipe import simulate
 from ftx_serving.decoding import decoder_of
@@ -25,7 +26,8 @@ def predict(
     runtime: str | None = None,
     device: str = "cpu",
 ) -> tuple[list[list[dict[str, Any]]], str]:
-    """For each text its labels with scores, best first (a regression: its number); a recipe is simulated."""
+    """For each text its labels with scores, best first (a regression: its number; of tokens: its entities); a recipe is
+    simulated."""
     if variant or runtime:
         raise FtxError("a checkpoint has no variants or runtimes: it runs in torch", "export it first: ftx run export")
     loaded = load_checkpoint(checkpoint.path, device=device)
@@ -34,4 +36,5 @@ def predict(
         loaded.model = simulate(loaded.model.cpu(), recipe)
     logits = compute_logits(loaded, texts, pairs, batch_size=32 if recipe is None or recipe.batch_invariant else 1)
     decoder = decoder_of(loaded.task, loaded.labels, thresholds=loaded.thresholds)
-    return decoder.answers(logits, top_k=top_k), "torch" + (", recipe simulated" if recipe else "")
+    words = words_in(loaded, texts) if loaded.task == TOKEN_CLASSIFICATION else None
+    return decoder.answers(logits, top_k=top_k, words=words), "torch" + (", recipe simulated" if recipe else "")

@@ -1,14 +1,17 @@
-"""From logits to what a model says, task by task: labels, a number. NumPy alone."""
+"""From logits to what a model says, task by task: labels, a number, entities. NumPy alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
-from ftx.tasks import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
+from ftx_serving.tags import IGNORED, TagSet
+from ftx_serving.words import Words
 
 Answer = list[dict[str, Any]]
 """What one text is answered with."""
@@ -19,7 +22,7 @@ TOLERANCE = 1e-3
 
 
 class Decoder(Protocol):
-    """How one task reads logits, float32 of shape (rows, outputs)."""
+    """How one task reads logits, float32 of shape (rows, outputs); of tokens, (rows, words, outputs)."""
 
     def decide(self, logits: np.ndarray) -> np.ndarray:
         """What is predicted, an entry (or a line of entries) a row: in a form that can be compared with `==`."""
@@ -29,8 +32,15 @@ class Decoder(Protocol):
         """Of two models' logits: the rows whose prediction is another, bool of shape (rows,)."""
         ...
 
-    def answers(self, logits: np.ndarray, *, top_k: int | None = None, temperature: float = 1.0) -> list[Answer]:
-        """What a user gets."""
+    def answers(
+        self,
+        logits: np.ndarray,
+        *,
+        top_k: int | None = None,
+        temperature: float = 1.0,
+        words: Sequence[Words] | None = None,
+    ) -> list[Answer]:
+        """What a user gets. `words` are those of each row's text, where the logits are theirs."""
         ...
 
 
@@ -46,7 +56,14 @@ class SingleLabel:
     def changed(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         return np.asarray(self.decide(before) != self.decide(after))
 
-    def answers(self, logits: np.ndarray, *, top_k: int | None = None, temperature: float = 1.0) -> list[Answer]:
+    def answers(
+        self,
+        logits: np.ndarray,
+        *,
+        top_k: int | None = None,
+        temperature: float = 1.0,
+        words: Sequence[Words] | None = None,
+    ) -> list[Answer]:
         """All labels with their scores, best first."""
         return [ranked(row, self.labels, top_k, temperature) for row in logits]
 
@@ -71,7 +88,14 @@ class MultiLabel:
         limits = np.asarray(self.thresholds or [THRESHOLD] * len(self.labels), dtype=np.float64)
         return logits - np.log(limits / (1 - limits))
 
-    def answers(self, logits: np.ndarray, *, top_k: int | None = None, temperature: float = 1.0) -> list[Answer]:
+    def answers(
+        self,
+        logits: np.ndarray,
+        *,
+        top_k: int | None = None,
+        temperature: float = 1.0,
+        words: Sequence[Words] | None = None,
+    ) -> list[Answer]:
         """All labels with their scores, best first; `predicted` says whether a label reaches its threshold."""
         chosen = self.decide(logits)
         scores = sigmoid(logits)
@@ -103,9 +127,78 @@ class Number:
     def changed(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         return np.asarray(np.abs(before[:, 0] - after[:, 0]) > self.tolerance)
 
-    def answers(self, logits: np.ndarray, *, top_k: int | None = None, temperature: float = 1.0) -> list[Answer]:
+    def answers(
+        self,
+        logits: np.ndarray,
+        *,
+        top_k: int | None = None,
+        temperature: float = 1.0,
+        words: Sequence[Words] | None = None,
+    ) -> list[Answer]:
         """The number, as the score of the only output."""
         return [[{"label": self.labels[0], "score": float(row[0])}] for row in logits]
+
+
+@dataclass(frozen=True)
+class Entities:
+    """Spans of words, each of one type, as a tag for each word spells them.
+
+    Rows of logits are padded with zeros behind their last word: where all logits of a word are equal, there is none.
+    """
+
+    labels: Sequence[str]
+    """The tags."""
+
+    @cached_property
+    def tag_set(self) -> TagSet:
+        return TagSet(tuple(self.labels))
+
+    def tags(self, logits: np.ndarray) -> np.ndarray:
+        """The best tag of each word, int64 of shape (rows, words); `IGNORED` where there is no word."""
+        there = (logits != logits[..., :1]).any(axis=-1)
+        return np.where(there, logits.argmax(axis=-1), IGNORED)
+
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        """int64 of shape (rows, words): `TagSet.codes`, which are equal where the entities are."""
+        return self.tag_set.codes(self.tags(logits))
+
+    def changed(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Rows with another set of entities."""
+        return np.asarray((self.decide(before) != self.decide(after)).any(axis=1))
+
+    def answers(
+        self,
+        logits: np.ndarray,
+        *,
+        top_k: int | None = None,
+        temperature: float = 1.0,
+        words: Sequence[Words] | None = None,
+    ) -> list[Answer]:
+        """The entities of each text in order of their beginnings: `label` (the type), `score` (the mean probability of
+        its words' tags), `start` and `end` (in characters, the end exclusive), `text`. `top_k` keeps the surest."""
+        if words is None:
+            raise ValueError("entities have places in texts, and no words of texts were given")
+        scores = softmax(logits, temperature).max(axis=-1) if logits.size else np.zeros(logits.shape[:2])
+        spans = self.tag_set.spans(self.decide(logits))
+        found: list[Answer] = [[] for _ in words]
+        for row, first, last, kind in zip(spans.row, spans.start, spans.end, spans.type, strict=True):
+            text = words[row]
+            start, end = int(text.spans[first, 0]), int(text.spans[last - 1, 1])
+            found[row].append(
+                {
+                    "label": self.tag_set.types[kind],
+                    "score": float(scores[row, first:last].mean()),
+                    "start": start,
+                    "end": end,
+                    "text": text.text[start:end],
+                }
+            )
+        return [_surest(answer, top_k) for answer in found]
+
+
+def _surest(answer: Answer, top_k: int | None) -> Answer:
+    best = sorted(answer, key=lambda entity: -entity["score"])[:top_k]
+    return sorted(best, key=lambda entity: entity["start"])
 
 
 def decoder_of(
@@ -118,6 +211,8 @@ def decoder_of(
         return Number(labels, TOLERANCE if tolerance is None else tolerance)
     if task == TEXT_CLASSIFICATION:
         return SingleLabel(labels)
+    if task == TOKEN_CLASSIFICATION:
+        return Entities(tuple(labels))
     raise ValueError(f"no decoder for the task {task}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tokenizers import Encoding, Tokenizer
 
 from ftx.errors import FtxError
 from ftx_serving.contract import Contract
+from ftx_serving.words import Words, words_of
 
 Feed = dict[str, np.ndarray]
 """Input name -> int64 of shape (batch, length)."""
@@ -60,6 +62,20 @@ class TextEncoder:
         )
         encodings.update({place: self._encode_long(clean(texts[place])) for place in long})
         return [encodings[place] for place in range(len(texts))]
+
+    def words(self, texts: Sequence[str]) -> list[Words]:
+        """The words of each text, for a model of tokens: of all of it, or, where the beginning would be cut, of what is
+        left, so that they are in line with what the model says."""
+        tokenizer = self._whole if self.contract.truncation_side == "right" else self._tokenizer
+        encodings = tokenizer.encode_batch([clean(text) for text in texts])
+        return [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        """The tokenizer, cutting nothing."""
+        tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
+        tokenizer.no_truncation()
+        return tokenizer
 
     def feed(self, encodings: Sequence[Encoding], *, side: str | None = None, length: int | None = None) -> Feed:
         """The inputs of one batch, padded to its longest row (or to `length` tokens, if that is more) on the contract's

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx_serving.contract import GOLDEN_FILE
 from ftx_serving.predictor import Predictor, verify_files
+from ftx_serving.words import join_rows
 
 ROUNDING = 1e-3
 """Logits that differ by no more are the same: kernels of other processors sum in another order."""
@@ -24,8 +26,12 @@ class Golden:
     texts: list[str]
     pairs: list[str] | None
     """Second texts, for a model of pairs."""
-    logits: list[Mapping[str, list[float]]]
-    """Of each text, by the variants' names."""
+    logits: list[Mapping[str, list[Any]]]
+    """Of each text, by the variants' names: a number for each class; of a model of tokens, such a list a word."""
+
+    def of(self, variant: str) -> np.ndarray:
+        """The variant's logits, float32 of shape (texts, classes) or (texts, words, labels), padded with zeros."""
+        return join_rows([np.array([logits[variant]], dtype=np.float32) for logits in self.logits])
 
 
 def read_golden(bundle: Bundle) -> Golden:
@@ -44,15 +50,14 @@ def check_golden(bundle: Bundle, predictor: Predictor) -> Golden:
     verify_files(bundle.path, bundle.manifest, (GOLDEN_FILE,))
     golden = read_golden(bundle)
     name = predictor.variant.name
-    expected = np.array([logits[name] for logits in golden.logits], dtype=np.float32)
+    expected = golden.of(name)
     logits = predictor.logits(golden.texts, golden.pairs, alone=True)
     tolerance = max(ROUNDING, predictor.variant.tolerance.get("max", 0.0))
     if not np.abs(logits - expected).max() <= tolerance:
         raise _disagreement(name, f"logits differ by {np.abs(logits - expected).max():.3g}, more than {tolerance:.3g}")
-    places = np.arange(len(expected))
-    labels = logits.argmax(axis=1)
-    lost = expected.max(axis=1) - expected[places, labels]
-    if changed := int((lost > ROUNDING).sum()):
+    labels = logits.argmax(axis=-1)[..., None]
+    lost = expected.max(axis=-1) - np.take_along_axis(expected, labels, axis=-1)[..., 0]
+    if changed := int((lost > ROUNDING).reshape(len(expected), -1).any(axis=1).sum()):
         raise _disagreement(name, f"{changed} of {len(expected)} labels are others")
     return golden
 

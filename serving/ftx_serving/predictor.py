@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from tokenizers import Encoding
 
 from ftx.artifacts import Bundle, Manifest
 from ftx.errors import FtxError
 from ftx.hashing import hash_file
 from ftx.step import Runtime, load_by_name
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_serving.choice import Choice
 from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
 from ftx_serving.decoding import Decoder
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.runtimes import Session
+from ftx_serving.words import at_words, join_rows, words_of
 
 
 class Predictor:
@@ -89,7 +92,8 @@ class Predictor:
         batch_size: int = 32,
         alone: bool | None = None,
     ) -> np.ndarray:
-        """Logits of `texts` (with `pairs`, of pairs of texts), float32 of shape (rows, classes), in the order given.
+        """Logits of `texts` (with `pairs`, of pairs of texts), float32 of shape (rows, classes), in the order given; of
+        a model of tokens those of the words, (rows, words, labels), padded with zeros.
 
         Texts of like length share a batch, padded to its longest. Where a text's logits would depend on its
         neighbours (the variant is not batch-invariant) each text goes alone, unless `alone` says otherwise.
@@ -97,12 +101,33 @@ class Predictor:
         encodings = self.encoder.encode(texts, pairs)
         if alone if alone is not None else not self.variant.batch_invariant:
             batch_size = 1
-        logits = np.zeros((len(encodings), len(self.labels)), dtype=np.float32)
         order = sorted(range(len(encodings)), key=lambda row: -len(encodings[row]))
+        parts = []
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            logits[rows] = self.session(**self.encoder.feed([encodings[row] for row in rows]))
+            parts.append(self.logits_of([texts[row] for row in rows], [encodings[row] for row in rows]))
+        if not parts:
+            return np.zeros((0, len(self.labels)), dtype=np.float32)
+        found = join_rows(parts)
+        logits = np.empty_like(found)
+        logits[order] = found
         return logits
+
+    def logits_of(
+        self,
+        texts: Sequence[str],
+        encodings: Sequence[Encoding],
+        *,
+        side: Literal["left", "right"] | None = None,
+        length: int | None = None,
+    ) -> np.ndarray:
+        """Logits of one batch as it stands; `side` and `length` are those of `TextEncoder.feed`."""
+        logits = self.session(**self.encoder.feed(encodings, side=side, length=length))
+        if logits.ndim == 2:
+            return logits
+        words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+        left = (side or self.contract.padding_side) == "left"
+        return at_words(logits, [len(encoding) for encoding in encodings], words, left=left)
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, top_k: int | None = None
@@ -110,9 +135,13 @@ class Predictor:
         """For each text a list of `{"label", "score"}`, best first; `top_k` keeps that many. Scores add up to 1.
 
         Multi-label: each score is a probability of its own, and `predicted` says whether it reaches the label's
-        threshold. Regression: one entry, whose score is the number.
+        threshold. Regression: one entry, whose score is the number. Token classification: the entities in order, each
+        with `start` and `end` in characters, and `text`.
         """
-        return self.decoder.answers(self.logits(texts, pairs), top_k=top_k, temperature=self.variant.temperature)
+        words = self.encoder.words(texts) if self.contract.task == TOKEN_CLASSIFICATION else None
+        return self.decoder.answers(
+            self.logits(texts, pairs), top_k=top_k, temperature=self.variant.temperature, words=words
+        )
 
 
 def choose_variant(

@@ -238,7 +238,7 @@ def test_a_report_and_a_server_refuse_several_labels_a_row(multi_label: tuple[Pa
     assert "only text-classification can be reported" in ran.output
     bundle = last(result, "export")
     assert isinstance(bundle, Bundle)
-    with pytest.raises(FtxError, match="only text-classification is served over HTTP"):
+    with pytest.raises(FtxError, match="only text-classification and token-classification are served over HTTP"):
         deploy("model", bundle, PluginManager.load(third_party=False).runtimes(), DeploySettings())
 
 

@@ -13,7 +13,7 @@ from ftx.cli.options import json_option, load_plugins, print_json
 from ftx.cli.schema_file import directive, name_schema, write_schema
 from ftx.config import DEFAULT_FILE
 from ftx.errors import FtxError
-from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
 
 TEXT_NAMES = ("text", "sentence", "content", "review", "comment", "tweet", "message", "title")
 LABEL_NAMES = ("label", "sentiment", "class", "category", "target", "intent", "rating")
@@ -103,6 +103,7 @@ _LIMITS = {
     TEXT_CLASSIFICATION: "accuracy_drop = 0.01",
     MULTI_LABEL: "metric_drop = 0.01  # of micro F1",
     REGRESSION: "flip_rate = 0.05  # rows moved by more than data.tolerance",
+    TOKEN_CLASSIFICATION: "metric_drop = 0.01  # of the entities' F1",
 }
 """Task -> the line of `[budget]` to start from."""
 

@@ -54,7 +54,8 @@ def predict(
     """Classify each TEXT with REF: a folder, the beginning of a digest, latest, or latest:STAGE.
 
     For each text, labels with their scores, the best first: what a server's /predict answers. Of several labels those
-    that are predicted are marked *; a regression gives its number.
+    that are predicted are marked *; a regression gives its number; token classification gives the entities with their
+    places in the text, in characters.
     """
     wanted = [*texts, *_lines(file)]
     if not wanted:
@@ -83,7 +84,9 @@ def predict(
 
 
 def _shown(score: dict[str, Any]) -> str:
-    """A label with its score, and a mark where it is one of several that are predicted."""
+    """A label with its score, and a mark where it is one of several that are predicted; an entity with its text."""
+    if "start" in score:
+        return f"{score['text']} {score['label']} {score['score']:.3f} [{score['start']}:{score['end']}]"
     return f"{score['label']} {score['score']:.3f}" + ("*" if score.get("predicted") else "")
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
-from ftx.tasks import REGRESSION
+from ftx.tasks import REGRESSION, TOKEN_CLASSIFICATION
 from ftx_plugins.data.config import REPLACE, DataConfig
 from ftx_plugins.data.conflicts import write_conflicts
 from ftx_plugins.data.duplicates import KEPT, LEAKED, resolve_others
@@ -39,7 +39,8 @@ from ftx_plugins.data.sources import SPLITS, Source
 from ftx_plugins.data.splits import FOLD, STRATUM, SplitWriter
 from ftx_plugins.data.splitting import NOWHERE, TRAIN, assign_splits, rows_of_share
 from ftx_plugins.data.staging import Staged, stage_rows
-from ftx_plugins.tasks.targets import Labels, Targets, reader_of
+from ftx_plugins.tasks.readers import reader_of
+from ftx_plugins.tasks.targets import Labels, Targets
 
 STAGED = "rows.arrow"
 SMALLER = 0.9
@@ -52,12 +53,13 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     Of `inputs["model"]` the tokenizer is used, for lengths. Raises `FtxError` for files that cannot be read as asked,
     and for labels that cannot be learnt.
     """
+    config = config.for_task(context.model.task)
     reader = reader_of(context.model.task, config)
     sources, rows = open_sources(config, context.warn, reader.form)
     staged = stage_rows(
         rows,
         context.work / STAGED,
-        canonical=reader.canonical,
+        targets=reader.targets,
         has_pairs=bool(config.text_pair),
         progress=lambda done: context.progress(done, None, "rows", doing="reading"),
     )
@@ -86,7 +88,7 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
     placed = np.full(len(kept), NOWHERE, dtype=np.int8)
     placed[kept] = splits
     metrics["near_duplicates"], shown = near_duplicate_figures(
-        near, staged, placed, config, has_labels=context.model.task != REGRESSION
+        near, staged, placed, config, has_labels=context.model.task not in (REGRESSION, TOKEN_CLASSIFICATION)
     )
     report = make_report(metrics, staged, resolution, sources) | {
         "row_sources": {split: split if (given == place).any() else "train" for place, split in enumerate(SPLITS)},

@@ -5,20 +5,24 @@ from __future__ import annotations
 import codecs
 import difflib
 from encodings.aliases import aliases
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, field_validator
 
 from ftx.settings import FilePath, SourcePath, StepConfig
+from ftx.tasks import TOKEN_CLASSIFICATION
 
 REPLACE = "replace"
+ENTITIES = "entities"
+"""The column of entities, where no other is named."""
 
 
 class DataConfig(StepConfig):
     """Which rows to read, which of their columns matter, and how to split them."""
 
     train: SourcePath = Field(
-        description="Rows to learn from: a csv, tsv, json, jsonl, ndjson or parquet file, a folder of them, or a hub id"
+        description="Rows to learn from: a csv, tsv, json, jsonl, ndjson, parquet or conll file, a folder of them, or "
+        "a hub id"
     )
     validation: SourcePath | None = Field(
         None, description="Rows to choose models by; without it they are split off `train`, unless it has its own"
@@ -30,7 +34,17 @@ class DataConfig(StepConfig):
     revision: str = Field("main", min_length=1, description="Branch, tag or commit of a hub data set")
     text: str = Field("text", min_length=1, description="Name of the column with the text")
     text_pair: str | None = Field(None, min_length=1, description="Name of the column with the second text of a pair")
-    label: str = Field("label", min_length=1, description="Name of the column with the label: strings, ints or bools")
+    label: str = Field(
+        "label",
+        min_length=1,
+        description="Name of the column with the label: strings, ints or bools. Token classification: with lists of "
+        "entities, `entities` unless it is set",
+    )
+    scheme: Literal["auto", "bio", "bilou"] = Field(
+        "auto",
+        description="Token classification: the tags of the model, and of conll files; auto: BILOU where such a file "
+        "has L- or U- tags, BIO otherwise",
+    )
     label_separator: str = Field(
         ",", min_length=1, description="Multi-label: what stands between the labels in a cell; a JSON list needs none"
     )
@@ -132,3 +146,9 @@ class DataConfig(StepConfig):
         pair = {"data.text_pair": self.text_pair} if self.text_pair else {}
         labels = {f"data.label_columns[{place}]": name for place, name in enumerate(self.label_columns)}
         return {"data.text": self.text, **pair, **(labels or {"data.label": self.label})}
+
+    def for_task(self, task: str) -> Self:
+        """The same, with the name of the column that this task's targets are in, where none is set."""
+        if task == TOKEN_CLASSIFICATION and self.label == "label":
+            return self.model_copy(update={"label": ENTITIES})
+        return self

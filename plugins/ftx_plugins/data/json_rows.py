@@ -14,6 +14,7 @@ import pyarrow as pa
 from ftx.errors import FtxError
 from ftx_plugins.data.columns import require_columns
 from ftx_plugins.data.config import DataConfig
+from ftx_plugins.data.entities import as_cell, read_spans
 from ftx_plugins.data.peek import parse_object, starts_with_array
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _as_batch(places: list[Place], path: Path, config: DataConfig, form: Form) -
         columns["label"] = _array([json.dumps(row, ensure_ascii=False) for row in cells])
     elif config.label:
         columns["label"] = _array(
-            [_label(value.get(config.label), f"{path}, {place}", config, form) for place, value in places]
+            [_label(value.get(config.label), f"{path}, {place}", config, form, value) for place, value in places]
         )
     return pa.RecordBatch.from_pydict(columns)
 
@@ -115,8 +116,11 @@ def _text(value: Any, where: str, name: str) -> str | None:
     raise FtxError(f"{where}: {name!r} holds {type(value).__name__}, not text", "name a column of text: data.text")
 
 
-def _label(value: Any, where: str, config: DataConfig, form: Form) -> str | None:
+def _label(value: Any, where: str, config: DataConfig, form: Form, row: Mapping[str, Any]) -> str | None:
     match value:
+        case list() if form == "entities":
+            # Here the line of what is wrong is known.
+            return as_cell(read_spans(_text(row.get(config.text), where, config.text) or "", value, where))
         case list() if form == "names":
             return json.dumps(value, ensure_ascii=False)
         case int() | float() if form == "number" and not isinstance(value, bool):

@@ -71,7 +71,8 @@ def near_duplicate_figures(
     """The figures for the run, and the largest clusters for the report.
 
     `splits` is the split of each staged row, -1 for those that are in none. Without labels (`has_labels`), in a
-    regression, texts that are nearly the same may well have different targets: such clusters are not counted.
+    regression, texts that are nearly the same may well have different targets, and entities have other places in them:
+    such clusters are not counted.
     """
     if near is None:
         return {"action": "off"}, []

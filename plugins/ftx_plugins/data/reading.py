@@ -15,15 +15,18 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features
 
 from ftx.errors import FtxError
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_plugins.data.columns import require_columns
 from ftx_plugins.data.config import DataConfig
+from ftx_plugins.data.conll import find_tags, read_conll
 from ftx_plugins.data.encoding import open_utf8
 from ftx_plugins.data.json_rows import read_json
 from ftx_plugins.data.peek import peek_columns, separator_of
-from ftx_plugins.data.sources import Source, format_of
+from ftx_plugins.data.sources import CONLL, Source, format_of
 
-Form = Literal["name", "names", "number"]
-"""What a label is where it is not text already: a name (an integer, a bool), a list of names, or a number."""
+Form = Literal["name", "names", "number", "entities"]
+"""What a label is where it is not text already: a name (an integer, a bool), a list of names, a number, or a list of
+entities."""
 BATCH = 8192
 """Rows of a batch where the format lets us choose."""
 BLOCK = 8 << 20
@@ -36,17 +39,31 @@ class Rows:
 
     batches: Iterator[pa.RecordBatch]
     label_names: tuple[str, ...] = ()
-    """The label names in the source's own order, where it declares one (a `ClassLabel`)."""
+    """The label names in the source's own order, where it declares one (a `ClassLabel`); of conll files the tags."""
 
 
 def open_rows(source: Source, config: DataConfig, form: Form = "name") -> Rows:
     """The rows of local files, in the order of `source.files`. Raises `FtxError`, also while batches are taken."""
     formats = {"csv": _read_csv, "json": _read_json, "jsonl": _read_json, "parquet": _read_parquet}
     names: tuple[str, ...] = ()
+    if format_of(source.files[0]) == CONLL:
+        return _open_conll(source, config, form)
     if format_of(source.files[0]) == "parquet":
         names = class_names(Features.from_arrow_schema(_open_parquet(source.files[0]).schema_arrow), config)
     batches = (batch for path in source.files for batch in formats[format_of(path)](path, config, form))
     return Rows(batches, names)
+
+
+def _open_conll(source: Source, config: DataConfig, form: Form) -> Rows:
+    """Sentences; what is declared are the tags, which tell the scheme."""
+    if form != "entities":
+        raise FtxError(
+            f"{source.name} holds a tag for each token, which is for {TOKEN_CLASSIFICATION}",
+            f"set the task: --set model.task={TOKEN_CLASSIFICATION}",
+        )
+    tags = {path: find_tags(path, config) for path in source.files}
+    batches = (batch for path in source.files for batch in read_conll(path, config, BATCH, tags[path]))
+    return Rows(batches, tuple(sorted({tag for each in tags.values() for tag in each})))
 
 
 def class_names(features: Any, config: DataConfig) -> tuple[str, ...]:
@@ -151,7 +168,7 @@ def _plain(cell: Any) -> Any:
 def _labels(column: pa.Array, names: Sequence[str], where: str, name: str, form: Form) -> pa.Array:
     if form == "number":
         return _numbers(column, where, name)
-    if form == "names" and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+    if form in ("names", "entities") and (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         cells = column.to_pylist()
         return pa.array([None if cell is None else json.dumps(cell, ensure_ascii=False) for cell in cells], pa.string())
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type

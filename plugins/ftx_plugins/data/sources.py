@@ -12,6 +12,8 @@ from ftx_plugins.data.config import DataConfig
 
 SPLITS = ("train", "validation", "test")
 HUB = "hub:"
+CONLL = "conll"
+"""The format of files with a token and its tag a line."""
 FORMATS: Mapping[str, str] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -19,6 +21,7 @@ FORMATS: Mapping[str, str] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+    ".conll": CONLL,
 }
 # The words, their delimiters and the files left out are those of `datasets.data_files`.
 SPLIT_WORDS: Mapping[str, str] = {
@@ -80,7 +83,7 @@ def splits_in(source: str) -> dict[str, Source]:
 
 
 def format_of(path: Path) -> str:
-    """csv, json, jsonl or parquet, by suffix; `FtxError` for any other."""
+    """csv, json, jsonl, parquet or conll, by suffix; `FtxError` for any other."""
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:

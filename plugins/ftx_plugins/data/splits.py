@@ -35,7 +35,8 @@ class SplitRows:
     pairs: list[str] | None
     labels: np.ndarray
     """int64, shape (rows,): indices into the label names. Multi-label: int64, shape (rows, labels), 1 for each label
-    that a row has. Regression: float64, shape (rows,)."""
+    that a row has. Regression: float64, shape (rows,). Token classification: objects, shape (rows,): each row's
+    entities as a tuple of (start, end, type), places in characters of the text, the type one of `TagSet.types`."""
     rows: np.ndarray
     """int64, shape (rows,): each row's place in its source."""
 
@@ -83,12 +84,17 @@ def load_rows(
 def labels_of(table: Any, names: int) -> np.ndarray:
     """The column `label` of a split as `SplitRows.labels` says; there are `names` label names."""
     column = table["label"][:]
-    if pa.types.is_list(table.features.arrow_schema.field("label").type):
+    kind = table.features.arrow_schema.field("label").type
+    if pa.types.is_list(kind) and pa.types.is_list(kind.value_type):
+        entities = np.empty(len(column), dtype=object)
+        entities[:] = [tuple(map(tuple, row)) for row in column]
+        return entities
+    if pa.types.is_list(kind):
         hot = np.zeros((len(column), names), dtype=np.int64)
         for row, places in enumerate(column):
             hot[row, places] = 1
         return hot
-    is_number = pa.types.is_floating(table.features.arrow_schema.field("label").type)
+    is_number = pa.types.is_floating(kind)
     return np.asarray(column, dtype=np.float64 if is_number else np.int64)
 
 

@@ -14,7 +14,7 @@ from ftx_plugins.data.normalise import DIGEST_BYTES, digests, normalise
 from ftx_plugins.data.reading import BATCH, Rows
 from ftx_plugins.data.sources import SPLITS
 
-Canonical = Callable[[str | None, str], str]
+ReadTargets = Callable[[pa.RecordBatch, Callable[[int], str]], pa.Array]
 REPLACED = "\ufffd"
 
 
@@ -93,14 +93,14 @@ def stage_rows(
     sources: Mapping[str, Rows],
     path: Path,
     *,
-    canonical: Canonical,
+    targets: ReadTargets,
     has_pairs: bool,
     progress: Callable[[int], None],
 ) -> Staged:
     """Read all rows into the file `path`, without those that have no text or no label.
 
-    Outer white space is removed from texts; `canonical(cell, where)` is what counts as the label. `progress(rows read
-    so far)` is called after each batch.
+    Outer white space is removed from texts; `targets(batch, where)` is what counts as the labels, in one form for equal
+    ones; `where(row)` names a row of the batch. `progress(rows read so far)` is called after each batch.
     """
     columns, found = _Columns(), {split: Found() for split in sources}
     names = ["text", "text_pair"] if has_pairs else ["text"]
@@ -108,7 +108,7 @@ def stage_rows(
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         for split, rows in sources.items():
             for batch in _small(rows.batches):
-                usable = _usable(_with_labels(batch, canonical, split, found[split].read), found[split])
+                usable = _usable(_with_labels(batch, targets, split, found[split].read), found[split])
                 writer.write_batch(usable.select(schema.names))
                 _collect(usable, SPLITS.index(split), columns)
                 progress(sum(each.read for each in found.values()))
@@ -131,14 +131,9 @@ def _small(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, BATCH)
 
 
-def _with_labels(batch: pa.RecordBatch, canonical: Canonical, split: str, start: int) -> pa.RecordBatch:
+def _with_labels(batch: pa.RecordBatch, targets: ReadTargets, split: str, start: int) -> pa.RecordBatch:
     """The batch with labels in one form for equal ones. `start` rows of the source came before."""
-    cells = batch.column("label").dictionary_encode()
-    codes = pc.fill_null(cells.indices, -1).to_numpy(zero_copy_only=False)
-    first = dict(zip(*np.unique(codes, return_index=True), strict=True))
-    values = cells.dictionary.to_pylist()
-    known = [canonical(value, f"data.{split}, row {start + first[code] + 1}") for code, value in enumerate(values)]
-    labels = pa.array([*known, None], pa.string()).take(pa.array(codes % (len(known) + 1)))
+    labels = targets(batch, lambda row: f"data.{split}, row {start + row + 1}")
     return batch.set_column(batch.schema.get_field_index("label"), "label", labels)
 
 

@@ -10,19 +10,21 @@ import numpy as np
 import torch
 
 from ftx import Artifact, Bundle, Context
-from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, load_checkpoint
+from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, load_checkpoint, logits_of_words, words_in
 from ftx_plugins.quantize.calibration import load_recipe
 from ftx_plugins.quantize.recipe import simulate
 from ftx_serving.contract import Contract
 from ftx_serving.decoding import Decoder, MultiLabel, decoder_of
 from ftx_serving.predictor import Predictor
+from ftx_serving.words import Words
 
 Texts = Sequence[str]
 Side = Literal["left", "right"]
 
 
 class Model(Protocol):
-    """A model as it is called; each call tokenizes. Logits are float32 of shape (rows, classes), in the order given."""
+    """A model as it is called; each call tokenizes. Logits are float32 of shape (rows, classes), in the order given;
+    of a model of tokens those of the words, (rows, words, labels), padded with zeros."""
 
     padding_side: Side
     """The side that it pads on where it serves."""
@@ -37,6 +39,10 @@ class Model(Protocol):
 
     def lengths(self, texts: Texts, pairs: Texts | None) -> np.ndarray:
         """Tokens of each text, cut to the longest input: int64 of shape (rows,)."""
+        ...
+
+    def words(self, texts: Texts) -> list[Words]:
+        """The words of each text, for a model of tokens."""
         ...
 
 
@@ -137,13 +143,18 @@ class InTorch:
             return_tensors="pt",
         ).to(next(self._loaded.model.parameters()).device)
         with torch.inference_mode():
-            return np.asarray(self._loaded.model(**batch).logits.float().cpu().numpy())
+            logits = np.asarray(self._loaded.model(**batch).logits.float().cpu().numpy())
+        # Its encodings are padded already, so that their places are those in the batch.
+        return logits_of_words(self._loaded.tokenizer, logits, batch.encodings, texts, "right")
 
     def lengths(self, texts: Texts, pairs: Texts | None) -> np.ndarray:
         encoded = self._loaded.tokenizer(
             list(texts), list(pairs) if pairs is not None else None, truncation=True, max_length=self._loaded.max_length
         )
         return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+
+    def words(self, texts: Texts) -> list[Words]:
+        return words_in(self._loaded, texts)
 
 
 class InBundle:
@@ -158,7 +169,10 @@ class InBundle:
 
     def one_batch(self, texts: Texts, pairs: Texts | None, side: Side, length: int | None = None) -> np.ndarray:
         encoder = self._predictor.encoder
-        return self._predictor.session(**encoder.feed(encoder.encode(texts, pairs), side=side, length=length))
+        return self._predictor.logits_of(texts, encoder.encode(texts, pairs), side=side, length=length)
 
     def lengths(self, texts: Texts, pairs: Texts | None) -> np.ndarray:
         return np.array([len(encoding) for encoding in self._predictor.encoder.encode(texts, pairs)], dtype=np.int64)
+
+    def words(self, texts: Texts) -> list[Words]:
+        return self._predictor.encoder.words(texts)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ftx import Artifact, Context, FtxError
 from ftx.scoreboard import model_name
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_plugins.evaluate.bootstrap import CONFIDENCE, RESAMPLES, Resampling
 from ftx_plugins.evaluate.candidates import Candidate, candidates_of
 from ftx_plugins.evaluate.describe import Reference, describe
@@ -30,6 +31,7 @@ from ftx_plugins.evaluate.timing import Timing, time_candidates
 from ftx_plugins.labels import label_places
 from ftx_plugins.tasks.scoring import Scoring, scoring_of
 from ftx_serving.decoding import MultiLabel
+from ftx_serving.words import join_rows
 
 CHUNK = 256
 """Rows between two reports of progress."""
@@ -68,6 +70,9 @@ def _evaluate(split: str, config: EvaluateConfig, inputs: Mapping[str, Artifact]
     if beside is not None:
         candidates = [*candidates_of(beside, context, tolerance), *candidates]
     _check_task(candidates, context.model.task)
+    if context.model.task == TOKEN_CLASSIFICATION:
+        # All that came of one encoder see the same words.
+        rows = rows.aligned(candidates[0].model.words(rows.texts))
     subjects = _measure(candidates, rows, config, context)
     just_computed = is_reference or beside is not None
     expected = subjects[0].logits if just_computed else _reference_logits(rows, config, inputs, context)
@@ -103,7 +108,7 @@ def _scoring(candidate: Candidate, rows: Rows, tolerance: float | None) -> Scori
     """How the candidate is scored: thresholds belong to its own labels, and scores are in the data set's order."""
     thresholds = dict(zip(candidate.labels, candidate.thresholds, strict=False))
     in_order = [thresholds[name] for name in rows.names] if thresholds else []
-    return scoring_of(candidate.task, rows.names, thresholds=in_order, tolerance=tolerance)
+    return scoring_of(candidate.task, rows.names, thresholds=in_order, tolerance=tolerance, words=rows.words)
 
 
 def _measure(candidates: Sequence[Candidate], rows: Rows, config: EvaluateConfig, context: Context) -> list[Subject]:
@@ -127,7 +132,8 @@ def _logits(candidate: Candidate, rows: Rows, config: EvaluateConfig, context: C
         chunk = slice(start, start + CHUNK)
         parts.append(candidate.model.logits(rows.texts[chunk], rows.pairs[chunk] if rows.pairs else None, batch_size))
         context.progress(min(start + CHUNK, len(rows.texts)), len(rows.texts), "rows", model=candidate.name)
-    return np.concatenate(parts)[:, label_places(rows.names, candidate.labels, OTHER_LABELS)]
+    logits = rows.fitted(join_rows(parts))
+    return logits[..., label_places(rows.names, candidate.labels, OTHER_LABELS)]
 
 
 def _time(candidates: Sequence[Candidate], rows: Rows, config: EvaluateConfig, context: Context) -> list[Timing]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftx_plugins.evaluate.candidates import Candidate, Model, Side, Texts
 from ftx_serving.decoding import Decoder
+from ftx_serving.words import join_rows
 
 RANDOM_BATCHES = 3
 """How many times the texts are dealt into batches at random."""
@@ -78,7 +79,7 @@ def measure_invariance(
 
 def _each(model: Model, texts: Texts, pairs: Texts | None, side: Side | None, length: int | None = None) -> np.ndarray:
     """Logits of each text by itself, padded on `side` to `length` tokens."""
-    return np.concatenate(
+    return join_rows(
         [
             model.one_batch([text], _chosen(pairs, [row]), side or model.padding_side, length)
             for row, text in enumerate(texts)
@@ -92,7 +93,7 @@ def _in_batches(model: Model, texts: Texts, pairs: Texts | None, order: np.ndarr
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size].tolist()
         parts.append(model.one_batch([texts[row] for row in rows], _chosen(pairs, rows), model.padding_side))
-    logits = np.concatenate(parts)
+    logits = join_rows(parts)
     unordered = np.empty_like(logits)
     unordered[order] = logits
     return unordered

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ftx import Artifact, FtxError
 from ftx_plugins.data.splits import load_rows
+from ftx_plugins.tasks.alignment import aligner_of
+from ftx_serving.words import Words, widen
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,19 @@ class Rows:
     texts: Sequence[str]
     pairs: Sequence[str] | None
     labels: np.ndarray
-    """As `SplitRows.labels`."""
+    """As `SplitRows.labels`; of entities words' tags, once they are `aligned`."""
     row: np.ndarray
     """Each row's place in its source."""
+    words: Sequence[Words] = ()
+    """Of each text, where labels are words' tags."""
+
+    def aligned(self, words: Sequence[Words]) -> Rows:
+        """The same with entities as words' tags, int64 of shape (rows, words), in the order of `names`."""
+        return replace(self, words=words, labels=aligner_of(self.names, self.names).rows(self.labels.tolist(), words))
+
+    def fitted(self, logits: np.ndarray) -> np.ndarray:
+        """Logits of words, as wide as the longest text has words, whatever a model has cut off."""
+        return widen(logits, self.labels.shape[1]) if self.words else logits
 
     def first(self, count: int) -> tuple[Sequence[str], Sequence[str] | None]:
         """The first `count` texts, and their second texts, if these are pairs."""

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ftx.step import ModelSettings
-from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
 
 CARD_FILE = "README.md"
 METRICS = {
@@ -21,9 +21,11 @@ METRICS = {
     "f1_micro": ("f1", "Micro F1"),
     "rmse": ("rmse", "RMSE"),
     "pearson": ("pearsonr", "Pearson correlation"),
+    "entity_f1": ("f1", "Entity F1"),
+    "token_accuracy": ("accuracy", "Token accuracy"),
 }
 """Name in an evaluation -> type and name on the hub."""
-HUB_TASK = "text-classification"
+HUB_TASK = TEXT_CLASSIFICATION
 """What the hub calls all tasks with one head on top of the whole text."""
 MEANINGS = {
     TEXT_CLASSIFICATION: (
@@ -40,6 +42,11 @@ MEANINGS = {
         "Gives a {text} a number.",
         "A text of another kind gets a number too: check on rows of your own before you rely on it.",
     ),
+    TOKEN_CLASSIFICATION: (
+        "Finds entities in a {text}, each with its place in characters, by {outputs} tags of words.",
+        "In a text of another kind it may find what is none, or nothing: check on rows of your own before you rely on "
+        "it. A score is the mean probability of the tags of an entity's words.",
+    ),
 }
 """Task -> what the model does, and what its answers are worth."""
 Json = Mapping[str, Any]
@@ -54,7 +61,7 @@ def write_card(folder: Path, meta: Json, model: ModelSettings, evaluation: Json 
     measured = evaluation or {}
     base = model.name if model.on_hub else None  # a folder of this machine says nothing to others
     data = ModelCardData(
-        pipeline_tag=HUB_TASK,
+        pipeline_tag=_hub_task(meta),
         library_name="ftx",
         base_model=base,
         tags=["ftx", *dict.fromkeys(variant["format"] for variant in meta["variants"])],
@@ -64,6 +71,10 @@ def write_card(folder: Path, meta: Json, model: ModelSettings, evaluation: Json 
     )
     lines = ["---", data.to_yaml().strip(), "---", "", f"# {_text(_title(meta))}", "", *_body(meta, measured, base)]
     (folder / CARD_FILE).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _hub_task(meta: Json) -> str:
+    return TOKEN_CLASSIFICATION if meta["task"] == TOKEN_CLASSIFICATION else HUB_TASK
 
 
 def _title(meta: Json) -> str:
@@ -80,7 +91,7 @@ def _results(meta: Json, measured: Json) -> Iterator[EvalResult]:
             kind, title = METRICS[name]
             if isinstance(model.get(name), int | float):
                 yield EvalResult(
-                    task_type=HUB_TASK,
+                    task_type=_hub_task(meta),
                     dataset_type="private",
                     dataset_name="the training data's held-out rows",
                     dataset_split=measured["split"],

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from ftx.artifacts import Bundle
 from ftx.plan import installed_version
 from ftx.step import Context
@@ -31,12 +33,13 @@ FORMAT_ORDER = get_args(Format)
 
 @dataclass
 class Draft:
-    """`rows` are the golden examples, `golden[variant]` their logits, of shape (rows, classes), each text alone."""
+    """`rows` are the golden examples, `golden[variant]` their logits, of shape (rows, classes), each text alone; of a
+    model of tokens (words, labels) of each."""
 
     out: Path
     encoder: TextEncoder
     rows: list[Row]
-    golden: dict[str, list[list[float]]] = field(default_factory=dict)
+    golden: dict[str, list[list[Any]]] = field(default_factory=dict)
     variants: list[Variant] = field(default_factory=list)
 
     @classmethod
@@ -74,7 +77,11 @@ class Draft:
         complete = replace(variant, file=file, files=tuple(names), size_bytes=size_of(moved))
         texts, pairs = texts_of(self.rows)
         logits = Predictor(session, self.encoder, complete).logits(texts, pairs, alone=True)
-        self.golden[variant.name] = [[float(f"{value:.7g}") for value in row] for row in logits]
+        if logits.ndim == 3:  # without the padding behind a text's last word; one word at least has a place
+            counts = [max(1, len(words)) for words in self.encoder.words(texts)]
+            self.golden[variant.name] = [_rounded(row[:count]) for row, count in zip(logits, counts, strict=True)]
+        else:
+            self.golden[variant.name] = [_rounded(row) for row in logits]
         self.variants.append(complete)
         return complete
 
@@ -91,6 +98,13 @@ class Draft:
         row = self.rows[place]
         pair = {} if row.pair is None else {"text_pair": row.pair}
         return {"text": row.text, **pair, "logits": {name: logits[place] for name, logits in self.golden.items()}}
+
+
+def _rounded(values: np.ndarray) -> list[Any]:
+    """To seven digits, as JSON holds them."""
+    if values.ndim > 1:
+        return [_rounded(row) for row in values]
+    return [float(f"{value:.7g}") for value in values]
 
 
 def versions() -> Mapping[str, str]:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from ftx.errors import ExitCode, FtxError
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_plugins.export.rows import Row, texts_of
 from ftx_serving.decoding import Decoder, Number
 from ftx_serving.encoder import Feed, TextEncoder
 from ftx_serving.runtimes import Session
+from ftx_serving.words import Words, words_of
 
 FP32_TOLERANCE = 1e-4
 """The largest difference of any logit of an fp32 variant from torch's."""
@@ -43,6 +45,8 @@ class Case:
 
     name: str
     feeds: tuple[Feed, ...]
+    words: tuple[tuple[Words, ...], ...] = ()
+    """Of the texts in each feed, for real texts and a model of tokens."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Tolerance:
 
 
 Outputs = Mapping[str, np.ndarray]
-"""Case -> logits, float32 of shape (rows, classes)."""
+"""Case -> logits, float32 of shape (rows, classes); of a model of tokens (tokens, labels)."""
 
 
 def make_cases(encoder: TextEncoder, rows: Sequence[Row], seed: int) -> list[Case]:
@@ -81,7 +85,12 @@ def make_cases(encoder: TextEncoder, rows: Sequence[Row], seed: int) -> list[Cas
         "alone": [*alone, *([encoder.feed([empty])] if len(empty) else [])],
         REAL_TEXTS: [encoder.feed(encodings[start : start + BATCH]) for start in range(0, len(encodings), BATCH)],
     }
-    return [Case(name, tuple(feeds)) for name, feeds in cases.items()]
+    made = [Case(name, tuple(feeds)) for name, feeds in cases.items()]
+    if encoder.contract.task == TOKEN_CLASSIFICATION:
+        words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+        of_feeds = tuple(tuple(words[start : start + BATCH]) for start in range(0, len(words), BATCH))
+        made[-1] = Case(REAL_TEXTS, made[-1].feeds, of_feeds)
+    return made
 
 
 def with_holes(feed: Feed, seed: int) -> Feed:
@@ -92,7 +101,12 @@ def with_holes(feed: Feed, seed: int) -> Feed:
 
 
 def run_cases(session: Session, cases: Sequence[Case]) -> Outputs:
-    return {case.name: np.concatenate([session(**feed) for feed in case.feeds]) for case in cases}
+    """Of a model of tokens, the logits of all tokens that the mask shows."""
+    return {case.name: np.concatenate([_shown(session(**feed), feed) for feed in case.feeds]) for case in cases}
+
+
+def _shown(logits: np.ndarray, feed: Feed) -> np.ndarray:
+    return logits if logits.ndim == 2 else np.asarray(logits[feed["attention_mask"] == 1])
 
 
 def against_alone(session: Session, cases: Sequence[Case], outputs: Outputs, decoder: Decoder) -> dict[str, float]:
@@ -101,12 +115,23 @@ def against_alone(session: Session, cases: Sequence[Case], outputs: Outputs, dec
     `batch_spread` is the largest difference of any logit from the one that the text has alone, `batch_flips` the share
     of texts whose prediction is another.
     """
-    feeds = next(case.feeds for case in cases if case.name == REAL_TEXTS)
-    alone = np.concatenate([session(**_unpadded(feed, row)) for feed in feeds for row in range(len(feed["input_ids"]))])
+    case = next(case for case in cases if case.name == REAL_TEXTS)
+    each = [session(**_unpadded(feed, row)) for feed in case.feeds for row in range(len(feed["input_ids"]))]
     together = outputs[REAL_TEXTS]
+    if not case.words:
+        alone = np.concatenate(each)
+        changed = decoder.changed(alone, together)
+    else:
+        alone = np.concatenate([logits[0] for logits in each])
+        ends = np.cumsum([logits.shape[1] for logits in each])
+        words = [of_text for of_feed in case.words for of_text in of_feed]
+        rows = zip(each, np.split(together, ends[:-1]), words, strict=True)
+        changed = np.array(
+            [decoder.changed(one[:, of.tokens], other[None, of.tokens])[0] for one, other, of in rows], dtype=bool
+        )
     return {
         "batch_spread": _rounded(float(np.abs(together - alone).max())),
-        "batch_flips": _rounded(float(decoder.changed(alone, together).mean())),
+        "batch_flips": _rounded(float(changed.mean())),
     }
 
 

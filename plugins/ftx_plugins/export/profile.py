@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ftx.artifacts import Artifact
-from ftx.tasks import MULTI_LABEL, REGRESSION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TOKEN_CLASSIFICATION
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import load_rows, split_path
 from ftx_plugins.export.tokenizer import backend_tokenizer
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.profile import LENGTH_BOUNDS, Profile, unknown_token_id
+from ftx_serving.tags import TagSet
 
 MOST_ROWS = 5000
 """A share has then a standard error of 0.7 percentage points at most."""
@@ -42,8 +43,17 @@ def profile_of(loaded: LoadedCheckpoint, encoder: TextEncoder, data: Artifact, s
 
 
 def _label_shares(labels: np.ndarray, names: Sequence[str], task: str) -> dict[str, float]:
-    """Of the rows, those with each label; several labels a row add up to more than 1, and numbers are no labels."""
+    """Of the rows, those with each label (entities: with any of that type); several labels a row add up to more than 1,
+    and numbers are no labels."""
     if task == REGRESSION:
         return {}
+    if task == TOKEN_CLASSIFICATION:
+        types = TagSet(tuple(names)).types
+        have = [{kind for _, _, kind in entities} for entities in labels]
+        return {name: _share(sum(place in each for each in have), len(labels)) for place, name in enumerate(types)}
     rows = labels.sum(axis=0) if task == MULTI_LABEL else np.bincount(labels, minlength=len(names))
-    return {name: round(float(count) / len(labels), 4) for name, count in zip(names, rows, strict=True)}
+    return {name: _share(float(count), len(labels)) for name, count in zip(names, rows, strict=True)}
+
+
+def _share(count: float, rows: int) -> float:
+    return round(count / rows, 4)

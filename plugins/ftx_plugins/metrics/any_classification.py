@@ -7,7 +7,8 @@ from types import ModuleType
 
 import numpy as np
 
-from ftx_plugins.metrics import classification, multi_label
+from ftx_plugins.metrics import classification, entities, multi_label
+from ftx_plugins.metrics.counts import ClassCounts
 
 
 def f1_macro(labels: np.ndarray, logits: np.ndarray, names: Sequence[str]) -> float:
@@ -19,8 +20,16 @@ def f1_micro(labels: np.ndarray, logits: np.ndarray, names: Sequence[str]) -> fl
 
 
 def per_class(labels: np.ndarray, logits: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = _of(labels).per_class(labels, logits, names)
+    task = entities if logits.ndim == 3 else _of(labels)
+    found: dict[str, dict[str, float]] = task.per_class(labels, logits, names)
     return found
+
+
+def per_class_from_counts(counts: ClassCounts, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Of tokens `names` are the tags, which are more than the types of entities that are counted."""
+    if counts.actual.shape[1] < len(names):
+        return entities.per_class_from_counts(counts, names)
+    return classification.per_class_from_counts(counts, names)
 
 
 def _of(labels: np.ndarray) -> ModuleType:

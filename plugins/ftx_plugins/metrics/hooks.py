@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Metric, hookimpl
-from ftx.tasks import LOWER_IS_BETTER, MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
+from ftx.tasks import LOWER_IS_BETTER, MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
 
 
 @hookimpl
@@ -21,7 +21,6 @@ def ftx_metrics() -> Iterable[Metric]:
     counted = {
         "f1_macro": "F1, averaged over the classes with equal weight",
         "f1_micro": "F1 of all rows pooled; equals the accuracy where each row has one label",
-        "per_class": "precision, recall, F1 and rows of each class",
     }
     for name, summary in counted.items():
         yield Metric(
@@ -32,6 +31,14 @@ def ftx_metrics() -> Iterable[Metric]:
             tasks=(TEXT_CLASSIFICATION, MULTI_LABEL),
             requires=("sklearn",),
         )
+    yield Metric(
+        name="per_class",
+        summary="precision, recall, F1 and rows of each class; of entities, of each type",
+        compute="ftx_plugins.metrics.any_classification:per_class",
+        from_counts="ftx_plugins.metrics.any_classification:per_class_from_counts",
+        tasks=(TEXT_CLASSIFICATION, MULTI_LABEL, TOKEN_CLASSIFICATION),
+        requires=("sklearn",),
+    )
     yield Metric(
         name="subset_accuracy",
         summary="share of rows whose labels are all predicted, and no other",
@@ -53,3 +60,25 @@ def ftx_metrics() -> Iterable[Metric]:
             requires=("scipy",),
             higher_is_better=name not in LOWER_IS_BETTER,
         )
+    of_entities = {
+        "entity_f1": "F1 of the entities of all types; right with the right type and both ends",
+        "entity_precision": "share of the entities found that are right",
+        "entity_recall": "share of the entities there that are found",
+    }
+    tokens = "ftx_plugins.metrics.entities"
+    for name, summary in of_entities.items():
+        yield Metric(
+            name=name,
+            summary=summary,
+            compute=f"{tokens}:{name}",
+            from_counts=f"{tokens}:{name}_from_counts",
+            tasks=(TOKEN_CLASSIFICATION,),
+            requires=("sklearn",),
+        )
+    yield Metric(
+        name="token_accuracy",
+        summary="share of words with the right tag",
+        compute=f"{tokens}:token_accuracy",
+        tasks=(TOKEN_CLASSIFICATION,),
+        requires=("sklearn",),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Architecture, Checkpoint, Dataset, Step, hookimpl
+from ftx.tasks import OF_WHOLE_TEXTS
 from ftx_plugins.prune.architectures import ARCHITECTURES
 from ftx_plugins.prune.config import LayersConfig, MagnitudeConfig, StructuredConfig, VocabularyConfig, WidthConfig
 
@@ -21,6 +22,7 @@ def ftx_prune() -> Iterable[Step]:
         gives=Checkpoint,
         config=StructuredConfig,
         run="ftx_plugins.prune.structured:run",
+        tasks=OF_WHOLE_TEXTS,
         requires=REQUIRES,
         default=True,
         # `latency` is a share of what is measured here.
@@ -34,6 +36,7 @@ def ftx_prune() -> Iterable[Step]:
         gives=Checkpoint,
         config=LayersConfig,
         run="ftx_plugins.prune.layers:run",
+        tasks=OF_WHOLE_TEXTS,
         requires=REQUIRES,
     )
     yield Step(
@@ -44,6 +47,7 @@ def ftx_prune() -> Iterable[Step]:
         gives=Checkpoint,
         config=WidthConfig,
         run="ftx_plugins.prune.width:run",
+        tasks=OF_WHOLE_TEXTS,
         requires=REQUIRES,
     )
     yield Step(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ftx import Bundle, Checkpoint, Dataset, Step, hookimpl
+from ftx.tasks import OF_WHOLE_TEXTS
 from ftx_plugins.quantize.config import AutoConfig, CastConfig, DynamicConfig, QatConfig, StaticConfig
 
 PACKAGES = ("torch", "transformers", "onnx", "onnxruntime")
@@ -60,6 +61,7 @@ def ftx_quantize() -> Iterable[Step]:
         gives=Checkpoint,
         config=QatConfig,
         run="ftx_plugins.quantize.qat:run",
+        tasks=OF_WHOLE_TEXTS,
         check=CHECK_FILE,
         requires=CALIBRATED,
         measures=True,

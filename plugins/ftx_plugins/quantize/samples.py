@@ -11,14 +11,17 @@ import numpy as np
 from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Context
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_plugins.checkpoint import batches_of_like_length
 from ftx_plugins.data.splits import SplitRows, load_rows, load_split
 from ftx_plugins.quantize.calibration_file import read_texts
 from ftx_plugins.quantize.config import StaticConfig
+from ftx_plugins.tasks.alignment import aligner_of
 from ftx_plugins.tasks.encoding import in_order_of_head
 from ftx_plugins.tasks.scoring import Scoring, scoring_of
 from ftx_serving.encoder import Feed, TextEncoder
 from ftx_serving.runtimes import Session
+from ftx_serving.words import Words, at_words, widen, words_of
 
 BATCH = 32
 
@@ -32,12 +35,17 @@ class Sample:
     labels: np.ndarray
     scoring: Scoring
     """In the order of the model's labels."""
+    words: Sequence[Words] = ()
+    """Of a model of tokens: those of each row; its labels are these words' tags."""
 
     def __len__(self) -> int:
         return len(self.encodings)
 
     def first(self, count: int) -> Sample:
-        return replace(self, encodings=self.encodings[:count], labels=self.labels[:count])
+        return self.part(slice(count))
+
+    def part(self, rows: slice) -> Sample:
+        return replace(self, encodings=self.encodings[rows], labels=self.labels[rows], words=self.words[rows])
 
     def feeds(self) -> list[Feed]:
         """Batches of rows of one length each: nothing is padded."""
@@ -51,10 +59,17 @@ class Sample:
         ]
 
     def logits(self, session: Session) -> np.ndarray:
-        """Logits, float32 of shape (rows, classes), in batches of like length."""
-        found = np.zeros((len(self), len(self.encoder.contract.labels)), np.float32)
+        """Logits, float32 of shape (rows, classes), or (rows, words, labels), in batches of like length."""
+        shape = (len(self), *self.labels.shape[1:]) if self.words else (len(self),)
+        found = np.zeros((*shape, len(self.encoder.contract.labels)), np.float32)
         for rows in batches_of_like_length([len(encoding) for encoding in self.encodings], BATCH):
-            found[rows] = session(**self.encoder.feed([self.encodings[row] for row in rows]))
+            encodings = [self.encodings[row] for row in rows]
+            logits = session(**self.encoder.feed(encodings))
+            if self.words:
+                left = self.encoder.contract.padding_side == "left"
+                lengths = [len(encoding) for encoding in encodings]
+                logits = widen(at_words(logits, lengths, [self.words[row] for row in rows], left=left), found.shape[1])
+            found[rows] = logits
         return found
 
     def divergence(self, expected: np.ndarray, session: Session) -> float:
@@ -92,8 +107,7 @@ def read_samples(
         context.warn(f"the validation split has {count} rows: {min(first, count)} to choose by{rest}")
     everything = [_encode(rows, encoder, data, context.seed) for rows in (train, validation)]
     chosen = everything[1].first(first)
-    rest_of_it = replace(everything[1], encodings=everything[1].encodings[first:], labels=everything[1].labels[first:])
-    return Samples(everything[0], chosen, rest_of_it)
+    return Samples(everything[0], chosen, everything[1].part(slice(first, None)))
 
 
 def _calibration_rows(data: Artifact, config: StaticConfig, context: Context) -> SplitRows:
@@ -137,5 +151,13 @@ def _encode(rows: SplitRows, encoder: TextEncoder, data: Artifact, seed: int) ->
     pairs = None if rows.pairs is None else [rows.pairs[place] for place in order]
     places = np.array([labels.index(name) for name in names], np.int64)
     scoring = scoring_of(contract.task, labels, thresholds=contract.thresholds, tolerance=contract.tolerance)
-    own = in_order_of_head(rows.labels[order], contract.task, places, len(labels))
-    return Sample(encoder, encoder.encode([rows.texts[place] for place in order], pairs), own, scoring)
+    texts, own = [rows.texts[place] for place in order], rows.labels[order]
+    encodings = encoder.encode(texts, pairs)
+    words: list[Words] = []
+    if contract.task == TOKEN_CLASSIFICATION:
+        words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+        # The texts of a calibration file have no entities that anybody knows of.
+        entities = own.tolist() if own.dtype == object else [()] * len(words)
+        own = aligner_of(names, names).rows(entities, words)
+    own = in_order_of_head(own, contract.task, places, len(labels))
+    return Sample(encoder, encodings, own, scoring, words)

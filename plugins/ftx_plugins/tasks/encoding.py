@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from ftx import Artifact
-from ftx.tasks import MULTI_LABEL, REGRESSION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TOKEN_CLASSIFICATION
 from ftx_plugins.checkpoint import LoadedCheckpoint
 from ftx_plugins.data.splits import labels_of
 from ftx_plugins.labels import label_places
 from ftx_plugins.tasks.scaling import Scale
+from ftx_serving.tags import IGNORED
 
 OTHER_LABELS = "use data with the model's labels, or train on this data first: ftx run train prune"
 """What to do where the data has other labels than the model."""
@@ -28,10 +29,13 @@ def encode_labels(split: Any, task: str, places: np.ndarray, scale: Scale) -> np
 
 
 def in_order_of_head(labels: np.ndarray, task: str, places: np.ndarray, outputs: int) -> np.ndarray:
-    """`labels` as `SplitRows` has them, in the order of a head with so many outputs; `places[i]` is the head's place of
+    """`labels` as `SplitRows` has them (of tokens, words' tags), in the order of a head with so many outputs;
+    `places[i]` is the head's place of
     the data's label i."""
     if task == REGRESSION:
         return labels
+    if task == TOKEN_CLASSIFICATION:
+        return np.where(labels == IGNORED, IGNORED, places[np.maximum(labels, 0)])
     if task == MULTI_LABEL and labels.ndim == 2:
         hot = np.zeros((len(labels), outputs), dtype=np.int64)
         hot[:, places] = labels

@@ -1,4 +1,5 @@
-"""What is minimised in each task, in torch. Logits are of shape (rows, outputs), of any float type."""
+"""What is minimised in each task, in torch. Logits are of shape (rows, outputs), of any float type; of
+tokens, (rows, tokens, outputs)."""
 
 from __future__ import annotations
 
@@ -11,26 +12,30 @@ from torch.nn.functional import (
     mse_loss,
 )
 
-from ftx.tasks import MULTI_LABEL, REGRESSION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TOKEN_CLASSIFICATION
+from ftx_serving.tags import IGNORED
 
 
 def total_loss(task: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The plain loss, summed over all that `counted` counts.
 
     Cross-entropy with int64 labels of shape (rows,); multi-label: binary cross-entropy with labels of 1 or 0, of shape
-    (rows, labels); regression: the squared error, with float labels of shape (rows,).
+    (rows, labels); regression: the squared error, with float labels of shape (rows,); token classification:
+    cross-entropy with int64 labels of shape (rows, tokens), those that are `IGNORED` left out.
     """
     logits = logits.float()
     if task == MULTI_LABEL:
         return binary_cross_entropy_with_logits(logits, labels.float(), reduction="sum")
     if task == REGRESSION:
         return mse_loss(logits[:, 0], labels.float(), reduction="sum")
+    if task == TOKEN_CLASSIFICATION:
+        return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
     return cross_entropy(logits, labels, reduction="sum")
 
 
 def counted(labels: torch.Tensor) -> int:
-    """What a mean loss is the mean over: rows, or, in multi-label, rows times labels."""
-    return labels.numel()
+    """What a mean loss is the mean over: rows, or, in multi-label, rows times labels; of tokens, those with a tag."""
+    return labels.numel() if labels.is_floating_point() else max(int((labels != IGNORED).sum()), 1)
 
 
 def mean_loss(task: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION
-from ftx_plugins.metrics import classification, multi_label, regression
+from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
+from ftx_plugins.metrics import classification, entities, multi_label, regression
 from ftx_plugins.metrics.counts import count_features, hot_features
-from ftx_serving.decoding import Decoder, MultiLabel, Number, SingleLabel, decoder_of, sigmoid, softmax
+from ftx_serving.decoding import Decoder, Entities, MultiLabel, Number, SingleLabel, decoder_of, sigmoid, softmax
+from ftx_serving.tags import IGNORED
+from ftx_serving.words import Words
 
 Labels = np.ndarray
-"""As `SplitRows.labels` of the task: int64 (rows,), int64 (rows, labels), or float64 (rows,)."""
+"""As `SplitRows.labels` of the task: int64 (rows,), int64 (rows, labels), or float64 (rows,); of token classification
+words' tags, int64 (rows, words), with `IGNORED` behind a row's last word (`tasks.alignment`)."""
 
 
 class Scoring(ABC):
@@ -26,9 +29,11 @@ class Scoring(ABC):
     calibrated = False
     """Whether scores are probabilities of one label being right, so that a calibration error can be told."""
 
-    def __init__(self, names: Sequence[str], decoder: Decoder) -> None:
+    def __init__(self, names: Sequence[str], decoder: Decoder, words: Sequence[Words] = ()) -> None:
+        """`words` are those of the rows' texts, where labels and logits are theirs."""
         self.names = tuple(names)
         self.decoder = decoder
+        self.words = words
 
     @property
     def figures(self) -> tuple[str, ...]:
@@ -161,6 +166,58 @@ class MultiLabelScoring(Scoring):
         return {name: labels[:, place] == 1 for place, name in enumerate(self.names)}
 
 
+class EntityScoring(Scoring):
+    task = TOKEN_CLASSIFICATION
+    share = "entity_f1"
+    decoder: Entities
+
+    def _metrics(self) -> Mapping[str, Any]:
+        return {name: getattr(entities, name) for name in (*self.figures, "per_class")}
+
+    def features(self, labels: Labels, logits: np.ndarray) -> np.ndarray:
+        """The classes are the types of entities."""
+        return entities.entity_features(labels, logits, self.names)
+
+    def right(self, labels: Labels, logits: np.ndarray) -> np.ndarray:
+        """Rows in which every entity is found, and no other."""
+        return np.asarray((self.decoder.decide(logits) == self.decoder.tag_set.codes(labels)).all(axis=1))
+
+    def said(self, logits: np.ndarray) -> list[str]:
+        return self._in_words(self.decoder.decide(logits))
+
+    def wanted(self, labels: Labels) -> list[str]:
+        return self._in_words(self.decoder.tag_set.codes(labels))
+
+    def margins(self, logits: np.ndarray) -> np.ndarray:
+        """Of each row's least sure word: the probability of its best tag less that of the next; 1 without words."""
+        best = np.sort(softmax(logits), axis=-1) if logits.size else np.ones((*logits.shape[:2], 2))
+        apart = np.where(self.decoder.tags(logits) == IGNORED, 1.0, best[..., -1] - best[..., -2])
+        return np.asarray(apart.min(axis=1, initial=1.0))
+
+    def divergence(self, expected: np.ndarray, logits: np.ndarray) -> float:
+        """The mean over words."""
+        there = self.decoder.tags(expected) != IGNORED
+        before, after = log_softmax(expected[there]), log_softmax(logits[there])
+        return float((np.exp(before) * (before - after)).sum(axis=1).mean()) if there.any() else 0.0
+
+    def classes(self, labels: Labels) -> dict[str, np.ndarray]:
+        """Type -> rows with an entity of it."""
+        codes = self.decoder.tag_set.codes(labels)
+        return {name: (codes == 2 * kind + 1).any(axis=1) for kind, name in enumerate(self.decoder.tag_set.types)}
+
+    def _in_words(self, codes: np.ndarray) -> list[str]:
+        """Such as `PER: Anna Smith | LOC: Rome`; places among the words where the words are not known."""
+        found: list[list[str]] = [[] for _ in range(len(codes))]
+        spans = self.decoder.tag_set.spans(codes)
+        for row, start, end, kind in zip(spans.row, spans.start, spans.end, spans.type, strict=True):
+            shown = f"words {start} to {end - 1}"
+            if self.words:
+                text, places = self.words[row].text, self.words[row].spans
+                shown = text[places[start, 0] : places[end - 1, 1]]
+            found[row].append(f"{self.decoder.tag_set.types[kind]}: {shown}")
+        return [" | ".join(row) for row in found]
+
+
 class NumberScoring(Scoring):
     task = REGRESSION
     share = "pearson"
@@ -195,15 +252,21 @@ class NumberScoring(Scoring):
 
 
 SCORINGS: Mapping[str, type[Scoring]] = {
-    scoring.task: scoring for scoring in (SingleLabelScoring, MultiLabelScoring, NumberScoring)
+    scoring.task: scoring for scoring in (SingleLabelScoring, MultiLabelScoring, NumberScoring, EntityScoring)
 }
 
 
 def scoring_of(
-    task: str, names: Sequence[str], *, thresholds: Sequence[float] = (), tolerance: float | None = None
+    task: str,
+    names: Sequence[str],
+    *,
+    thresholds: Sequence[float] = (),
+    tolerance: float | None = None,
+    words: Sequence[Words] = (),
 ) -> Scoring:
-    """The figures of a task. `thresholds` (multi-label) are in the order of `names`."""
-    return SCORINGS[task](names, decoder_of(task, names, thresholds=thresholds, tolerance=tolerance))
+    """The figures of a task. `thresholds` (multi-label) are in the order of `names`; `words` (of tokens) are those of
+    the rows' texts, to quote them."""
+    return SCORINGS[task](names, decoder_of(task, names, thresholds=thresholds, tolerance=tolerance), words)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ftx.errors import FtxError
-from ftx.tasks import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
 from ftx_plugins.data.classes import count_classes, order_names, require_classes
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.reading import Form
@@ -71,6 +71,16 @@ class TargetReader(ABC):
         """
         return (cell or "").strip()
 
+    def targets(self, batch: pa.RecordBatch, where: Callable[[int], str]) -> pa.Array:
+        """The canonical target of each row of a batch with the columns `text` and `label`; null where there is none.
+        `where(row)` names a row."""
+        cells = batch.column("label").dictionary_encode()
+        codes = pc.fill_null(cells.indices, -1).to_numpy(zero_copy_only=False)
+        first = dict(zip(*np.unique(codes, return_index=True), strict=True))
+        values = cells.dictionary.to_pylist()
+        known = [self.canonical(value, where(int(first[code]))) for code, value in enumerate(values)]
+        return pa.array([*known, None], pa.string()).take(pa.array(codes % (len(known) + 1)))
+
     @abstractmethod
     def learn(self, found: Sequence[str], codes: np.ndarray, given: np.ndarray, declared: Sequence[str]) -> Targets:
         """The targets of rows with the canonical strings `found[codes]`, given for the splits `given` (places in
@@ -78,15 +88,6 @@ class TargetReader(ABC):
 
         Raises `FtxError` where they cannot be learnt.
         """
-
-
-def reader_of(task: str, config: DataConfig) -> TargetReader:
-    readers: Mapping[str, type[TargetReader]] = {
-        TEXT_CLASSIFICATION: LabelReader,
-        MULTI_LABEL: LabelSetReader,
-        REGRESSION: NumberReader,
-    }
-    return readers[task](config)
 
 
 @dataclass
@@ -199,12 +200,17 @@ class LabelSetReader(TargetReader):
                 "no training row has a label: there is nothing to learn",
                 f"is {self.config.label!r} the column of labels? set data.label, or data.label_columns",
             )
-        for split in ("validation", "test"):
-            if unknown := sorted(of_split[split] - of_split["train"]):
-                raise FtxError(
-                    f"the {split} split has labels that the training rows lack: {', '.join(unknown[:5])}",
-                    f"correct the labels in data.{split}, or add rows with them to data.train",
-                )
+        require_learnt(of_split)
+
+
+def require_learnt(of_split: Mapping[str, Set[str]]) -> None:
+    """Raise `FtxError` where validation or test rows have labels that the training rows lack."""
+    for split in ("validation", "test"):
+        if unknown := sorted(of_split[split] - of_split["train"]):
+            raise FtxError(
+                f"the {split} split has labels that the training rows lack: {', '.join(unknown[:5])}",
+                f"correct the labels in data.{split}, or add rows with them to data.train",
+            )
 
 
 def strata_of_sets(sets: Sequence[Sequence[int]], codes: np.ndarray, names: int) -> np.ndarray:

@@ -72,11 +72,24 @@ class TrainConfig(StepConfig):
         "layer, such as query; none: all of them",
     )
     metric: Literal[
-        "auto", "f1_macro", "accuracy", "f1_micro", "subset_accuracy", "rmse", "mae", "pearson", "spearman", "loss"
+        "auto",
+        "f1_macro",
+        "accuracy",
+        "f1_micro",
+        "subset_accuracy",
+        "rmse",
+        "mae",
+        "pearson",
+        "spearman",
+        "entity_f1",
+        "token_accuracy",
+        "entity_precision",
+        "entity_recall",
+        "loss",
     ] = Field(
         "auto",
         description="figure on the validation rows by which the best epoch is kept; auto: the task's own (f1_macro; "
-        "multi-label f1_micro, regression rmse)",
+        "multi-label f1_micro, regression rmse, token classification entity_f1)",
     )
     thresholds: Literal["best-f1", "half"] = Field(
         "best-f1",

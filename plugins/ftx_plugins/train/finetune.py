@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ftx import Artifact, Context, FtxError
-from ftx.tasks import MULTI_LABEL, REGRESSION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TOKEN_CLASSIFICATION
 from ftx_plugins.checkpoint import (
     THRESHOLDS_FIELD,
     LoadedCheckpoint,
@@ -26,11 +27,12 @@ from ftx_plugins.checkpoint import (
 )
 from ftx_plugins.data.splits import load_split
 from ftx_plugins.ensemble import describe_ensemble, make_ensemble, require_members
+from ftx_plugins.tasks.alignment import Aligner, aligner_of
 from ftx_plugins.tasks.encoding import encode_labels, scale_of
 from ftx_plugins.tasks.scoring import scoring_of
 from ftx_plugins.tasks.thresholds import choose_thresholds
 from ftx_plugins.train import processes
-from ftx_plugins.train.config import VOTES, Precision, TrainConfig
+from ftx_plugins.train.config import VOTES, TrainConfig
 from ftx_plugins.train.finish import Finished, finish
 from ftx_plugins.train.folds import cross_validate, has_folds
 from ftx_plugins.train.fresh import fresh_model
@@ -41,7 +43,7 @@ from ftx_plugins.train.losses import objective_of
 from ftx_plugins.train.precision_choice import choose_precision
 from ftx_plugins.train.report import Figures, history
 from ftx_plugins.train.soup import Soup, figures_of, make_soup, rank
-from ftx_plugins.train.tokens import Collator, TokenizedSplit, collator_of, tokenize_split
+from ftx_plugins.train.tokens import TokenizedSplit, collator_of, tokenize_split
 from ftx_plugins.train.trainer import Training, train
 
 GAP_ROWS = 2000
@@ -136,14 +138,16 @@ def _prepare(config: TrainConfig, source: Path, data: Artifact, context: Context
     # A trained head of a regression may call its output otherwise.
     places = np.asarray([head.labels.index(name) for name in names])
 
-    def encode(split: Any) -> np.ndarray:
-        return encode_labels(split, task, places, scale)
+    encode: Callable[[Any], np.ndarray] | Aligner = partial(encode_labels, task=task, places=places, scale=scale)
+    if of_tokens := task == TOKEN_CLASSIFICATION:
+        encode = aligner_of(names, head.labels)
 
     with processes.leader_first():
         rows = _tokenize("train", data, source, max_length, encode, context)
         validation = _tokenize("validation", data, source, max_length, encode, context)
     _warn_about_truncation(rows, max_length, context)
-    collator = _collator(source, max_length, choice.precision, context)
+    multiple = 1 if choice.precision == "fp32" else 8  # the widths that 16-bit matrix units take whole
+    collator = collator_of(_load_tokenizer(source, context), max_length, multiple, tags=of_tokens)
     objective = objective_of(config, rows.labels, head.labels, task)
     scoring = scoring_of(task, head.labels, tolerance=data.meta.get("tolerance"))
     job = Job(source, head, max_length, rows, validation, collator, objective, choice, config, context, scoring, scale)
@@ -219,7 +223,12 @@ def _load_split(data: Artifact, name: str) -> Any:
 
 
 def _tokenize(
-    name: str, data: Artifact, source: Path, max_length: int, encode: Callable[[Any], np.ndarray], context: Context
+    name: str,
+    data: Artifact,
+    source: Path,
+    max_length: int,
+    encode: Callable[[Any], np.ndarray] | Aligner,
+    context: Context,
 ) -> TokenizedSplit:
     return tokenize_split(
         _load_split(data, name),
@@ -237,11 +246,11 @@ def _warn_about_truncation(rows: TokenizedSplit, max_length: int, context: Conte
         context.warn(
             f"{rows.truncated} of {len(rows)} training rows ({share:.1%}) are cut at max_length = {max_length} tokens"
         )
-
-
-def _collator(source: Path, max_length: int, precision: Precision, context: Context) -> Collator:
-    multiple = 1 if precision == "fp32" else 8  # the widths that 16-bit matrix units take whole
-    return collator_of(_load_tokenizer(source, context), max_length, multiple)
+    if rows.unaligned:
+        context.warn(
+            f"{rows.unaligned} entities of the training rows begin or end within what the tokenizer takes for a word, "
+            "or are cut off: of a word, the model learns and finds the whole"
+        )
 
 
 def _with_thresholds(job: Job, best: LoadedCheckpoint, soup: Soup) -> tuple[Job, Soup]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig
 
 from ftx import FtxError
 from ftx.tasks import REGRESSION, SEQUENCE_HEAD, TASKS, TEXT_CLASSIFICATION, TOKEN_HEAD, task_of_head
-from ftx_plugins.checkpoint import THRESHOLDS_FIELD, loading, read_model
+from ftx_plugins.checkpoint import THRESHOLDS_FIELD, auto_model, loading, read_model
 from ftx_plugins.ensemble import refuse_ensemble
 
 DROPOUT_FIELDS = ("classifier_dropout", "seq_classif_dropout", "cls_dropout", "classifier_dropout_prob")
@@ -83,7 +83,7 @@ def load_classifier(
     if not replaces:
         _set_labels(config, head.labels, task)
     _set_dropout_fields(config, dropout)
-    model, missing = read_model(folder, config, trust_remote_code=trust_remote_code)
+    model, missing = read_model(folder, config, trust_remote_code=trust_remote_code, task=task)
     if replaces:
         with loading(folder):
             _replace_head(model, head.labels, trust_remote_code, task)
@@ -136,9 +136,7 @@ def _replace_head(model: Any, labels: Sequence[str], trust_remote_code: bool, ta
     would hide an encoder that does not fit.
     """
     _set_labels(model.config, labels, task)
-    fresh = AutoModelForSequenceClassification.from_config(
-        model.config, dtype=torch.float32, trust_remote_code=trust_remote_code
-    )
+    fresh = auto_model(task).from_config(model.config, dtype=torch.float32, trust_remote_code=trust_remote_code)
     for name, child in fresh.named_children():
         if name != model.base_model_prefix:
             setattr(model, name, child)

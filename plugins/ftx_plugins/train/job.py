@@ -9,6 +9,7 @@ import numpy as np
 
 from ftx import Context
 from ftx.tasks import REGRESSION
+from ftx_plugins.tasks.alignment import compact, compact_logits
 from ftx_plugins.tasks.scaling import Scale
 from ftx_plugins.tasks.scoring import Scoring
 from ftx_plugins.train.config import Precision, TrainConfig
@@ -53,3 +54,9 @@ class Job:
         if self.scoring.task == REGRESSION:
             labels, logits = self.scale.restore(labels), self.scale.restore(logits)
         return self.scoring.compute(labels, logits)
+
+    def figures_of_batches(self, labels: np.ndarray, logits: np.ndarray) -> Figures:
+        """The same of what the Trainer has gathered: of tokens, all of them, padded."""
+        if self.collator.tags:
+            labels, logits = compact(labels), compact_logits(labels, logits)
+        return self.figures(labels, logits)

@@ -5,6 +5,8 @@ work/tokens/train/ids.bin       token ids of all rows, end to end, uint16 or uin
                   ends.npy      int64, shape (rows,): where each row ends in the files above
                   labels.npy    int64, shape (rows,), in the head's order; multi-label: float32, shape (rows, labels),
                                 1 for each label; regression: float32, shape (rows,), standardised
+                  tags.bin      token classification, instead: the tag of each token, int16, end to end, in the head's
+                                order; -100 on special tokens and on all of a word but its first
                   done.json     written last: the number of rows and of rows that were cut
 """
 
@@ -23,7 +25,11 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from ftx import FtxError
+from ftx_plugins.checkpoint import require_offsets
+from ftx_plugins.tasks.alignment import Aligner, count_unaligned
 from ftx_plugins.train.saves import write_json
+from ftx_serving.tags import IGNORED
+from ftx_serving.words import words_of
 
 CHUNK = 1000
 """Rows tokenized at a time."""
@@ -36,13 +42,19 @@ class TokenizedSplit(TorchDataset[dict[str, Any]]):
     def __init__(self, folder: Path) -> None:
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         self.truncated: int = done["truncated"]
-        self.labels: np.ndarray = np.load(folder / "labels.npy")
+        self.unaligned: int = done.get("unaligned", 0)
+        """Entities that begin or end within a word, or are cut off, in whole or in part."""
         self._ends: np.ndarray = np.load(folder / "ends.npy")
         self._ids = np.memmap(folder / "ids.bin", dtype=done["dtype"], mode="r")
         types = folder / "types.bin"
         self._types = np.memmap(types, dtype=np.uint8, mode="r") if types.exists() else None
         self.lengths: np.ndarray = np.diff(self._ends, prepend=0)
         """Tokens of each row, int64 of shape (rows,)."""
+        tags = folder / "tags.bin"
+        self._tags = np.memmap(tags, dtype=np.int16, mode="r") if tags.exists() else None
+        self.labels: np.ndarray = np.load(folder / "labels.npy") if self._tags is None else self._tags_of_words()
+        """As `labels.npy` says; in token classification the words' tags, int64 of shape (rows, words), -100 behind a
+        row's last word."""
         self.hidden: np.ndarray | None = None
         """What frozen layers give for each token, float32 of shape (tokens of all rows, hidden size), where kept."""
 
@@ -58,12 +70,24 @@ class TokenizedSplit(TorchDataset[dict[str, Any]]):
     def __getitem__(self, row: int) -> dict[str, Any]:
         end = self._ends[row]
         span = slice(end - self.lengths[row], end)
-        item = {"input_ids": self._ids[span], "labels": self.labels[row]}
+        labels = self.labels[row] if self._tags is None else self._tags[span]
+        item = {"input_ids": self._ids[span], "labels": labels}
         if self._types is not None:
             item["token_type_ids"] = self._types[span]
         if self.hidden is not None:
             item["hidden"] = self.hidden[span]
         return item
+
+    def _tags_of_words(self) -> np.ndarray:
+        assert self._tags is not None
+        row = np.repeat(np.arange(len(self._ends)), self.lengths)
+        there = np.flatnonzero(self._tags != IGNORED)
+        row = row[there]
+        counts = np.bincount(row, minlength=len(self._ends))
+        place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        found = np.full((len(self._ends), int(counts.max(initial=0))), IGNORED, dtype=np.int64)
+        found[row, place] = self._tags[there]
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,8 @@ class Collator:
     pad_left: bool
     multiple: int
     max_length: int
+    tags: bool = False
+    """Whether labels are a tag for each token."""
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         longest = max(len(row["input_ids"]) for row in rows)
@@ -81,7 +107,9 @@ class Collator:
         batch = {
             "input_ids": self._padded([row["input_ids"] for row in rows], width, self.pad_id),
             "attention_mask": self._padded([np.ones(len(row["input_ids"])) for row in rows], width, 0),
-            "labels": torch.from_numpy(np.stack([row["labels"] for row in rows])),
+            "labels": self._padded([row["labels"] for row in rows], width, IGNORED)
+            if self.tags
+            else torch.from_numpy(np.stack([row["labels"] for row in rows])),
         }
         if "token_type_ids" in rows[0]:
             batch["token_type_ids"] = self._padded([row["token_type_ids"] for row in rows], width, 0)
@@ -100,13 +128,13 @@ class Collator:
         return torch.from_numpy(padded)
 
 
-def collator_of(tokenizer: Any, max_length: int, multiple: int = 1) -> Collator:
+def collator_of(tokenizer: Any, max_length: int, multiple: int = 1, *, tags: bool = False) -> Collator:
     """The collator for a tokenizer; `FtxError` where that has no padding token."""
     if tokenizer.pad_token_id is None:
         raise FtxError(
             f"the tokenizer of {tokenizer.name_or_path} has no padding token", "give it one, and save it in the folder"
         )
-    return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length)
+    return Collator(tokenizer.pad_token_id, tokenizer.padding_side == "left", multiple, max_length, tags)
 
 
 def tokenize_split(
@@ -115,13 +143,13 @@ def tokenize_split(
     folder: Path,
     *,
     max_length: int,
-    encode_labels: Callable[[Any], np.ndarray],
+    encode_labels: Callable[[Any], np.ndarray] | Aligner,
     progress: Callable[[int, int], None],
 ) -> TokenizedSplit:
     """The rows of `split` (columns `text`, `label`, perhaps `text_pair`) as tokens, kept in `folder`.
 
-    `encode_labels(split)` gives what is kept as labels. A folder that an earlier, killed run completed is used
-    as it is. `progress(done, total)` is called after each chunk of rows.
+    `encode_labels(split)` gives what is kept as labels; an `Aligner` gives each token its tag. A folder that an
+    earlier, killed run completed is used as it is. `progress(done, total)` is called after each chunk of rows.
     """
     if not (folder / "done.json").exists():
         _write(split, tokenizer, folder, max_length, encode_labels, progress)
@@ -133,7 +161,7 @@ def _write(
     tokenizer: Any,
     folder: Path,
     max_length: int,
-    encode_labels: Callable[[Any], np.ndarray],
+    encode_labels: Callable[[Any], np.ndarray] | Aligner,
     progress: Callable[[int, int], None],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +172,11 @@ def _write(
     if has_pairs and "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = ("types.bin", np.uint8)
     lengths: list[int] = []
-    truncated = 0
+    truncated = unaligned = 0
+    aligner = encode_labels if isinstance(encode_labels, Aligner) else None
+    if aligner is not None:
+        require_offsets(tokenizer)
+        columns["tags"] = ("tags.bin", np.int16)
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context((folder / file).open("wb")) for name, (file, _) in columns.items()}
         for chunk in split.iter(batch_size=CHUNK):
@@ -152,14 +184,25 @@ def _write(
             encoded = tokenizer(
                 texts, pairs, truncation=True, max_length=max_length, return_token_type_ids="token_type_ids" in columns
             )
+            if aligner is not None:
+                words = [words_of(encoding, text) for encoding, text in zip(encoded.encodings, texts, strict=True)]
+                rows = zip(chunk["label"], words, encoded["input_ids"], strict=True)
+                encoded["tags"] = [aligner.tokens(entities, each, len(ids)) for entities, each, ids in rows]
+                unaligned += count_unaligned(chunk["label"], words)
             for name, (_, dtype) in columns.items():
                 np.concatenate([np.asarray(row, dtype=dtype) for row in encoded[name]]).tofile(files[name])
             lengths.extend(map(len, encoded["input_ids"]))
             truncated += _count_truncated(tokenizer, encoded, texts, pairs, max_length)
             progress(len(lengths), len(split))
     np.save(folder / "ends.npy", np.cumsum(np.asarray(lengths, dtype=np.int64)))
-    np.save(folder / "labels.npy", encode_labels(split))
-    done = {"rows": len(lengths), "truncated": truncated, "dtype": np.dtype(columns["input_ids"][1]).name}
+    if not isinstance(encode_labels, Aligner):
+        np.save(folder / "labels.npy", encode_labels(split))
+    done = {
+        "rows": len(lengths),
+        "truncated": truncated,
+        "unaligned": unaligned,
+        "dtype": np.dtype(columns["input_ids"][1]).name,
+    }
     write_json(folder / "done.json", done)
 
 

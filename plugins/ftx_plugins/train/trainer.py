@@ -86,7 +86,7 @@ def train(job: Job, model: Any, frozen: FrozenPart | None, *, seed: int, folder:
             train_dataset=job.rows,
             eval_dataset=job.validation,
             compute_loss_func=loss,
-            compute_metrics=lambda prediction: job.figures(prediction.label_ids, prediction.predictions),
+            compute_metrics=lambda prediction: job.figures_of_batches(prediction.label_ids, prediction.predictions),
             callbacks=[*_callbacks(config, loss, job), *([average] if average else [])],
         )
         trainer.settings = config

@@ -244,7 +244,8 @@ class Engine:
             tokenize = item.tokenized - item.tokenize_started
             queue = taken - item.arrived - tokenize
             timing = Timing(queue, tokenize, batch.assemble, batch.compute, len(batch.items), batch.padded_tokens)
-            answer = Answer(logits, item.length, item.unknown, item.truncated, timing)
+            own = item.own_logits(logits, left=self.contract.padding_side == "left")
+            answer = Answer(own, item.length, item.unknown, item.truncated, timing, words=item.words)
             with self._lock:
                 self._leave(item)
                 self._cache.keep(item.source, answer)

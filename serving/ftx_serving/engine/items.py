@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from ftx_serving.engine.refusal import Refused
+from ftx_serving.words import Words
 
 Side = Literal["left", "right"]
 
@@ -74,7 +75,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Answer:
-    """One text's logits, float32 of shape (classes,)."""
+    """One text's logits, float32 of shape (classes,); of a model of tokens, (words, labels), or (tokens, labels) where
+    the client made the tokens itself."""
 
     logits: np.ndarray
     tokens: int
@@ -83,6 +85,8 @@ class Answer:
     truncated: bool
     timing: Timing
     cached: bool = False
+    words: Words | None = None
+    """What the logits are of, where they are of words."""
 
 
 class Request:
@@ -130,10 +134,19 @@ class Item:
     tokens: Tokens | None = None
     length: int = 0
     """Tokens; estimated until it is tokenized."""
+    words: Words | None = None
+    """Of a model of tokens."""
     unknown: int = 0
     truncated: bool = False
     tokenize_started: float = 0.0
     tokenized: float = 0.0
+
+    def own_logits(self, logits: np.ndarray, left: bool) -> np.ndarray:
+        """Out of its row of a batch's logits, (classes,) or (tokens, labels), padded before it (`left`) or behind."""
+        if logits.ndim == 1:
+            return logits
+        shown = logits[-self.length :] if left else logits[: self.length]
+        return np.array(shown if self.words is None else shown[self.words.tokens])
 
     @property
     def given_up(self) -> bool:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_serving.contract import Contract
-from ftx_serving.encoder import TextEncoder
+from ftx_serving.encoder import TextEncoder, clean
 from ftx_serving.engine.items import Item, Side
 from ftx_serving.engine.refusal import Reason, Refused
+from ftx_serving.words import words_of
 
 
 class SourceEncoder:
@@ -36,6 +38,8 @@ class SourceEncoder:
         finished = time.monotonic()
         for item in items:
             item.tokenize_started, item.tokenized = started, finished
+            if self._contract.task == TOKEN_CLASSIFICATION and isinstance(item.tokens, Encoding):
+                item.words = words_of(item.tokens, clean(item.source.text))
             if self._unknown is not None and item.tokens is not None:
                 item.unknown = item.tokens.ids.count(self._unknown)
         return failed

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from starlette.requests import Request
 
+from ftx.tasks import TOKEN_CLASSIFICATION
+from ftx_serving.decoding import Answer as Decoded
 from ftx_serving.decoding import softmax
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Answer, Source
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server.errors import client_gone
 from ftx_serving.server.models import Models
+from ftx_serving.words import join_rows
 
 DEADLINE_HEADER = "x-request-timeout-ms"
 
@@ -29,6 +32,26 @@ class Answered:
     deployment: Deployment
     answers: list[Answer]
     seconds: float
+
+    def labels_and_scores(self) -> list[tuple[str, float]]:
+        """What was found: each text's best label, or all entities."""
+        if self.of_entities:
+            return [(entity["label"], entity["score"]) for answer in self.entities() for entity in answer]
+        labels = self.deployment.contract.labels
+        return [
+            (labels[place], score) for place, score in zip(self.best, self.scores.max(axis=1).tolist(), strict=True)
+        ]
+
+    @property
+    def of_entities(self) -> bool:
+        return self.deployment.contract.task == TOKEN_CLASSIFICATION
+
+    def entities(self, top_k: int | None = None) -> list[Decoded]:
+        """Of a model of tokens: each text's entities, in order."""
+        words = [answer.words for answer in self.answers if answer.words is not None]
+        logits = join_rows([answer.logits[None] for answer in self.answers])
+        temperature = self.deployment.variant.temperature
+        return self.deployment.contract.decoder().answers(logits, top_k=top_k, temperature=temperature, words=words)
 
     @cached_property
     def logits(self) -> np.ndarray:

@@ -96,12 +96,14 @@ async def _predict(request: Request, service: Service) -> tuple[forms.Asked, Ans
 
 
 async def _predict_query(request: Request, service: Service) -> Response:
-    """The best label of one text, as the usual guides to fine-tuning answer it."""
+    """The best label of one text, as the usual guides to fine-tuning answer it, or its entities."""
     await read_body(request, service.settings)
     pair = request.query_params.get("text_pair")
     given = [request.query_params["text"], *([] if pair is None else [pair])]
     form = forms.PredictRequest(inputs=[list(given)])
     answered = await service.ask(request, None, lambda deployment: forms.understand(form, deployment.contract).sources)
+    if answered.of_entities:
+        return _json(answered.entities()[0], answered.headers())
     place = int(answered.best[0])
     label, score = answered.deployment.contract.labels[place], float(answered.scores[0, place])
     return _json({"label": label, "id": place, "score": score}, answered.headers())

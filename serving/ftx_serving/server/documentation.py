@@ -11,7 +11,13 @@ _SCORES = {
     "items": {
         "type": "object",
         "required": ["label", "score"],
-        "properties": {"label": {"type": "string"}, "score": {"type": "number"}},
+        "properties": {
+            "label": {"type": "string"},
+            "score": {"type": "number"},
+            "start": {"type": "integer", "description": "Of an entity: its first character in the text, from 0."},
+            "end": {"type": "integer", "description": "Of an entity: the character behind its last."},
+            "text": {"type": "string", "description": "Of an entity: what stands there."},
+        },
     },
 }
 _ERROR = {

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_serving.contract import Contract
 from ftx_serving.decoding import sigmoid
 from ftx_serving.engine.items import Side, Source
@@ -67,6 +68,8 @@ def understand(request: PredictRequest, contract: Contract) -> Asked:
     function: Function = (
         "none" if request.raw_scores else (request.function_to_apply or given.function_to_apply or "softmax")
     )
+    if function != "softmax" and contract.task == TOKEN_CLASSIFICATION:
+        raise Refused(Reason.VALIDATION, "the scores of entities are probabilities: there are no raw ones")
     return Asked(sources, batch, truncate is not False, top_k, function)
 
 
@@ -79,7 +82,9 @@ def check_truncation(asked: Asked, answered: Answered) -> None:
 
 
 def respond(asked: Asked, answered: Answered) -> list[list[dict[str, Any]]]:
-    """For each text labels with scores, best first."""
+    """For each text labels with scores, best first; of a model of tokens the entities, in order."""
+    if answered.of_entities:
+        return answered.entities(asked.top_k)
     labels, logits = answered.deployment.contract.labels, answered.logits
     if asked.function == "softmax":
         scores = answered.scores

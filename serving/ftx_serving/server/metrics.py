@@ -64,9 +64,10 @@ class Metrics:
     def count_answers(self, answered: Answered) -> None:
         model, answers = answered.deployment.name, answered.answers
         # Finding a series by its labels takes longer than counting: once a request, not once a text.
-        for place, count in collections.Counter(answered.best.tolist()).items():
-            self.labels.labels(model, answered.deployment.contract.labels[place]).inc(count)
-        _observe(self.scores.labels(model), answered.scores.max(axis=1).tolist())
+        found = answered.labels_and_scores()
+        for label, count in collections.Counter(label for label, _ in found).items():
+            self.labels.labels(model, label).inc(count)
+        _observe(self.scores.labels(model), [score for _, score in found])
         _observe(self.lengths.labels(model), [answer.tokens for answer in answers])
         self.unknown.labels(model).inc(sum(answer.unknown for answer in answers))
         self.answered_tokens.labels(model).inc(sum(answer.tokens for answer in answers))

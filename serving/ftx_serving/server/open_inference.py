@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_serving.contract import Contract
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Source, TokenIds
@@ -80,6 +81,10 @@ def describe(deployment: Deployment, version: str) -> dict[str, Any]:
 
 def understand(request: InferRequest, contract: Contract, vocabulary: int) -> tuple[list[Source], list[str]]:
     """The sources, and the names of the outputs. Raises `Refused` for what the model does not take."""
+    if contract.task == TOKEN_CLASSIFICATION:
+        raise _invalid(
+            "this protocol has tensors, and a text may have any number of entities: POST /predict answers them"
+        )
     given = {tensor.name: tensor for tensor in request.inputs}
     if len(given) != len(request.inputs):
         raise _invalid("an input is given twice")
