@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from ftx.config import RESERVED_ENVIRONMENT, BudgetTable, ModelTable, ProjectTable, RequiresTable
+from ftx.config import RESERVED_ENVIRONMENT, TABLES, BudgetTable, ModelTable, ProjectTable, RequiresTable
 from ftx.plugins import PluginManager
 from ftx.schema import type_name
 from ftx.settings import StepConfig
@@ -34,7 +34,7 @@ def settings_docs() -> str:
     parts += [_table(ProjectTable)]
     for name, table in (("model", ModelTable), ("budget", BudgetTable), ("requires", RequiresTable)):
         parts += [f"## `[{name}]` {{#{name}}}\n", _sentence(table), _table(table)]
-    for stage, methods in groupby(steps, key=lambda step: step.stage):
+    for stage, methods in groupby((step for step in steps if step.stage not in TABLES), key=lambda step: step.stage):
         parts += [f"## `[{stage}]` {{#{stage}}}\n", *_stage(stage, list(methods))]
     return "\n".join(parts)
 
