@@ -31,7 +31,11 @@ def command_docs() -> str:
     """The whole page, as Markdown."""
     root = click.Context(cli, info_name="ftx")
     commands = [(name, cli.get_command(root, name)) for name in COMMANDS]
-    table = ["| command | |", "|---|---|", *(f"| [`ftx {name}`](#ftx-{name}) | {COMMANDS[name][1]} |" for name in COMMANDS)]
+    table = [
+        "| command | |",
+        "|---|---|",
+        *(f"| [`ftx {name}`](#ftx-{name}) | {COMMANDS[name][1]} |" for name in COMMANDS),
+    ]
     parts = [part for name, command in commands if command is not None for part in _command(command, name, root, 2)]
     return "\n".join([HEAD, *table, "", *parts])
 

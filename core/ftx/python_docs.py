@@ -11,7 +11,13 @@ All that is promised is in `ftx`; what a plugin's hooks give and get is in [Hook
 """
 
 SECTIONS = {
-    "Run": ("ftx.api.run", "ftx.runner.RunResult", "ftx.runs.RunRecord", "ftx.scoreboard.Row", "ftx.api.load_checkpoint"),
+    "Run": (
+        "ftx.api.run",
+        "ftx.runner.RunResult",
+        "ftx.runs.RunRecord",
+        "ftx.scoreboard.Row",
+        "ftx.api.load_checkpoint",
+    ),
     "Artifacts": tuple(
         f"ftx.artifacts.{name}"
         for name in ("Artifact", "Dataset", "Checkpoint", "Bundle", "Evaluation", "LoadTest", "Manifest")
@@ -19,7 +25,17 @@ SECTIONS = {
     "Settings of steps": ("ftx.settings.StepConfig", "ftx.settings.FilePath", "ftx.settings.SourcePath"),
     "Errors": ("ftx.errors.FtxError", "ftx.errors.Problem", "ftx.errors.ExitCode"),
 }
-IN_HOOKS = ("Architecture", "Command", "Context", "Executor", "Metric", "ModelSettings", "Runtime", "Step", "Translator")
+IN_HOOKS = (
+    "Architecture",
+    "Command",
+    "Context",
+    "Executor",
+    "Metric",
+    "ModelSettings",
+    "Runtime",
+    "Step",
+    "Translator",
+)
 """What stands on the page on hooks."""
 
 
