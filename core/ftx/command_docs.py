@@ -46,8 +46,10 @@ def _command(command: click.Command, name: str, parent: click.Context, level: in
     yield f"{'#' * level} {path} {{#{path.replace(' ', '-')}}}\n"
     yield f"```text\n{command.get_usage(context).removeprefix('Usage: ')}\n```\n"
     yield f"{_help(command)}\n"
-    options = [each for each in command.get_params(context) if isinstance(each, click.Option) and not each.hidden]
-    yield "\n".join(["| option | | default |", "|---|---|---|", *(_option(option, context) for option in options), ""])
+    options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+    if options:
+        rows = [_option(option, context) for option in options]
+        yield "\n".join(["| option | | default |", "|---|---|---|", *rows, ""])
     if isinstance(command, click.Group):
         for inner in command.list_commands(context):
             if (found := command.get_command(context, inner)) is not None:
@@ -65,15 +67,20 @@ def _help(command: click.Command) -> str:
 def _option(option: click.Option, context: click.Context) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     value = "" if option.is_flag else f" `{option.make_metavar(context)}`"
-    return f"| {names}{value} | {_cell(option.help or '')} | {_cell(_default(option, context))} |".replace("  ", " ")
+    said, default = _help_and_default(option, context)
+    return f"| {names}{_cell(value)} | {_cell(said)} | {_cell(default)} |"
 
 
-def _default(option: click.Option, context: click.Context) -> str:
-    """What stands in the help as a default, and else nothing: most flags are off, most values not set."""
-    if not option.show_default:
-        return ""
-    default: Any = option.get_default(context)
-    return f"`{default}`"
+def _help_and_default(option: click.Option, context: click.Context) -> tuple[str, str]:
+    """What it does, and its default where the help tells one: most flags are off, most values not set.
+
+    Where a default is not a value the help says it in words, in brackets at its end.
+    """
+    said, _, words = (option.help or "").partition("  [default: ")
+    if words:
+        return said, words.removesuffix("]")
+    default: Any = option.get_default(context) if option.show_default else None
+    return said, "" if default is None else f"`{default}`"
 
 
 def _cell(text: str) -> str:

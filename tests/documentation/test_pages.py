@@ -36,7 +36,7 @@ def test_the_tutorial_can_be_followed_from_top_to_bottom(run_block, tiny_encoder
         "FTX_QUANTIZE__ACCURACY_DROP": "1.0",
     }
     tutorial = marked(DOCS / "tutorial.md")
-    assert len(tutorial) == 7
+    assert len(tutorial) == 8
     for block in tutorial:
         run_block(block, tmp_path, tiny)
     assert (tmp_path / "report.html").is_file()
