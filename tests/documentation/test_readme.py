@@ -45,14 +45,18 @@ def rows(table: str) -> list[list[str]]:
 
 
 def measured() -> dict[tuple[str, str], str]:
-    """(Deployment, column) -> figure, of all tables of deployments of the page on benchmarks."""
+    """(Deployment, column) -> figure, of all tables of deployments of the page on benchmarks.
+
+    Of columns with one title the first counts: ratios are told in batches, and then alone.
+    """
     found: dict[tuple[str, str], str] = {}
     for table in re.findall(r"^\| deployment .*?\n\n", BENCHMARKS, re.DOTALL | re.MULTILINE):
         titles, *figures = rows(table)
         for name, *cells in figures:
-            found |= {(name.partition(":")[0], title): cell for title, cell in zip(titles[1:], cells, strict=True)}
-    # A heading that two tables share must not hide a difference.
-    return {(name.replace(", half the operations", ", half"), title): cell for (name, title), cell in found.items()}
+            short = name.partition(":")[0].replace(", half the operations", ", half")
+            for title, cell in zip(titles[1:], cells, strict=True):
+                found.setdefault((short, title), cell)
+    return found
 
 
 def test_the_figures_of_the_readme_are_those_that_were_measured():
