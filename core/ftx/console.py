@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ftx.scoreboard import Row
+from ftx.scoreboard_table import Column, by_split, columns_of, title_of
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -123,8 +123,8 @@ def print_scoreboard(rows: Sequence[Row], *, file: Any = None, width: int | None
     console = Console(file=file or sys.stdout, highlight=False, width=width)
     if width is None and not console.is_terminal:
         console = Console(file=file or sys.stdout, highlight=False, width=FULL_WIDTH)
-    for split in dict.fromkeys(row.split for row in rows):
-        console.print(_scoreboard_table(split, [row for row in rows if row.split == split], console.width))
+    for split, of_split in by_split(rows).items():
+        console.print(_scoreboard_table(split, of_split, console.width))
 
 
 def cross_validation_lines(steps: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -137,68 +137,24 @@ def cross_validation_lines(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class _Column:
-    title: str
-    cell: Callable[[Row], str]
-    rank: int
-    """What a narrow terminal can do without goes first: the highest rank."""
-
-
-_COLUMNS = (
-    _Column("step", lambda row: row.step, 0),
-    _Column("variant", lambda row: row.variant or "torch", 0),
-    _Column("accuracy", lambda row: _figure(row.accuracy, 4), 0),
-    _Column("macro F1", lambda row: _figure(row.f1_macro, 4), 2),
-    _Column("score", lambda row: _figure(row.score, 4), 0),
-    _Column("flips", lambda row: _percent(row.flip_rate), 0),
-    _Column("p50 ms", lambda row: _figure(row.p50_ms, 2), 4),
-    _Column("p95 ms", lambda row: _figure(row.p95_ms, 2), 1),
-    _Column("rows/s", lambda row: _figure(row.rows_per_second, 0), 3),
-    _Column("MB", lambda row: _figure(row.size_mb, 1), 1),
-    _Column("batch flips", lambda row: _percent(row.batch_flip_rate), 5),
-)
-
-
 def _scoreboard_table(split: str, rows: Sequence[Row], width: int) -> Table:
-    table = Table(
-        title=f"{split} split, {rows[0].rows} rows", title_justify="left", title_style="bold", box=SIMPLE_HEAD
-    )
-    columns = [column for column in _COLUMNS if column.title not in _left_out(rows)]
-    cells = {column: [column.cell(row) for row in rows] for column in columns}
+    title = f"{split} split, {rows[0].rows} rows"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    columns = columns_of(rows)
+    cells = {column: [title_of(column, rows), *map(column.cell, rows)] for column in columns}
     shown = list(columns)
     while len(shown) > 3 and _needed(shown, cells) > width:
-        dropped = max(shown, key=lambda column: column.rank)
-        shown.remove(dropped)
+        shown.remove(max(shown, key=lambda column: column.rank))
     for column in shown:
-        title = _METRICS.get(rows[0].metric, rows[0].metric) if column.title == "score" else column.title
-        table.add_column(title, justify="left" if column.title in ("step", "variant") else "right", no_wrap=True)
+        table.add_column(cells[column][0], justify="left" if column.is_text else "right", no_wrap=True)
     for place in range(len(rows)):
-        table.add_row(*(cells[column][place] for column in shown))
+        table.add_row(*(cells[column][place + 1] for column in shown))
     return table
 
 
-_METRICS = {"f1_micro": "micro F1", "rmse": "RMSE"}
-
-
-def _left_out(rows: Sequence[Row]) -> set[str]:
-    """Columns of figures that the task does not have, and the score where a column of its own shows it."""
-    left = {"accuracy"} if all(row.accuracy is None for row in rows) else set()
-    left |= {"macro F1"} if all(row.f1_macro is None for row in rows) else set()
-    return left | ({"score"} if rows[0].metric == "f1_macro" else set())
-
-
-def _needed(shown: Sequence[_Column], cells: Mapping[_Column, Sequence[str]]) -> int:
+def _needed(shown: Sequence[Column], cells: Mapping[Column, Sequence[str]]) -> int:
     """Characters that the table takes: rich pads each cell by two, and draws one more between columns."""
-    return sum(max(len(text) for text in (column.title, *cells[column])) + 3 for column in shown) + 1
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2%}"
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return sum(max(map(len, cells[column])) + 3 for column in shown) + 1
 
 
 def _short(value: Any) -> str:

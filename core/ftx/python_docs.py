@@ -13,6 +13,8 @@ All that is promised is in `ftx`; what a plugin's hooks give and get is in [Hook
 SECTIONS = {
     "Run": (
         "ftx.api.run",
+        "ftx.api.report",
+        "ftx.reporting.Report",
         "ftx.runner.RunResult",
         "ftx.runs.RunRecord",
         "ftx.scoreboard.Row",
