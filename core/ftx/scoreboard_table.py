@@ -37,6 +37,9 @@ COLUMNS = (
     Column("batch flips", lambda row: _percent(row.batch_flip_rate), 5),
 )
 
+MODEL = Column("model", lambda row: row.variant or row.step, 0)
+"""Takes the place of the step and the variant where there is no room for both."""
+
 
 def by_split(rows: Sequence[Row]) -> Mapping[str, list[Row]]:
     """Split -> its rows, in the order in which the splits were first looked at."""
