@@ -20,7 +20,7 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        return self.title in ("step", "variant")
+        return self.title in ("step", "variant", "model")
 
 
 COLUMNS = (

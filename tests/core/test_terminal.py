@@ -109,7 +109,7 @@ def play(width: int, *, live: bool, **options: Any) -> str:
 
 
 def without_styles(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+    return re.sub(r" +$", "", re.sub(r"\x1b\[[0-9;]*m", "", text), flags=re.MULTILINE)
 
 
 def scoreboard(width: int) -> str:

@@ -173,7 +173,7 @@ def report(error: FtxError, *, as_json: bool, debug: bool = False, document: Map
 
 
 def _color() -> bool | None:
-    """False where no colour is wanted (https://no-color.org) or understood: click asks only whether it is a terminal."""
+    """False where no colour is wanted (https://no-color.org) or understood, which click does not ask."""
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
