@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
-from ftx.testing.documentation import Block, blocks, check_command, commands, toml_problems
+from ftx.testing.documentation import Block, blocks, check_command, commands, inline_commands, toml_problems
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -72,6 +73,16 @@ def test_each_command_of_a_page_is_one_that_ftx_takes(block: Block, plugins):
     if "rounding" in block.code:
         pytest.skip("steps of a package that the block itself makes; tests/core/test_scaffold.py runs them")
     check(block.code, plugins)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_command_within_a_sentence_is_one_that_ftx_takes(page: Path, plugins):
+    if "plugins" in page.parts:
+        pytest.skip("steps of an example's own package")
+    for command in inline_commands(page.read_text(encoding="utf-8")):
+        # A sentence may name a command without what it needs, or its help.
+        with contextlib.suppress(click.MissingParameter, click.exceptions.Exit):
+            check(command, plugins)
 
 
 @pytest.mark.parametrize("block", TOML)

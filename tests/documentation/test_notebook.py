@@ -58,6 +58,7 @@ def test_a_report_shows_itself_in_a_frame_that_cannot_reach_the_notebook(tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_notebook_can_be_executed_from_top_to_bottom(tiny_encoder, tmp_path, monkeypatch):
     import nbformat
     from nbclient import NotebookClient

@@ -25,6 +25,7 @@ INIT = "rm -f ftx.toml && ftx init --model bert-base-chinese --data reviews.csv"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_tutorial_can_be_followed_from_top_to_bottom(run_block, tiny_encoder, tmp_path):
     tiny = {
         "FTX_MODEL__NAME": str(tiny_encoder),
@@ -50,6 +51,7 @@ def done(project: Path, run_block) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_commands_of_a_page_run_in_the_order_they_are_shown(page, done, run_block):
     run_block(Block("sh", INIT, 0, run=True), done)

@@ -28,7 +28,7 @@ def test_the_chinese_readme_runs_nothing_that_the_other_does_not():
 
 def test_the_commands_that_the_readme_starts_with_are_in_the_makefile():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^    make (\w+)", README, re.MULTILINE):
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 

@@ -34,7 +34,8 @@ FENCE = re.compile(
 )
 ENDS = frozenset({"|", "||", "&&", ";", "&", "(", ")"})
 """What ends one command of a shell's line."""
-PLACEHOLDER = re.compile(r"…|\b(?:REF|STEP|RUN|FILE|VAR)\b")
+PLACEHOLDER = re.compile(r"…|\b[A-Z]{2,}\b")
+"""What stands for words of the reader's own."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,24 @@ def check_command(words: Sequence[str], plugins: PluginManager) -> None:
     """
     context = cli.make_context("ftx", list(words[1:]))
     command: click.Command = cli
-    while isinstance(command, click.Group) and (rest := [*context._protected_args, *context.args]):
+    while isinstance(command, click.Group) and (rest := _rest(context)):
         name, found, rest = command.resolve_command(context, rest)
         assert found is not None and name is not None  # or else it has raised
         command = found
         context = command.make_context(name, rest, parent=context)
     _check_words(context.params, plugins)
+
+
+def _rest(context: click.Context) -> list[str]:
+    """The words behind a group's own options. click 8 keeps the first of them apart."""
+    return [*getattr(context, "_protected_args", ()), *context.args]
+
+
+def inline_commands(text: str) -> Iterator[str]:
+    """The commands of `ftx` that stand between backticks in a page's sentences, but for those with placeholders."""
+    for code in re.findall(r"`(ftx [^`\n]+)`", FENCE.sub("", text)):
+        if not PLACEHOLDER.search(code):
+            yield code
 
 
 def _check_words(given: dict[str, Any], plugins: PluginManager) -> None:
