@@ -121,7 +121,7 @@ def _rest(context: click.Context) -> list[str]:
 def inline_commands(text: str) -> Iterator[str]:
     """The commands of `ftx` that stand between backticks in a page's sentences, but for those with placeholders."""
     for code in re.findall(r"`(ftx [^`\n]+)`", FENCE.sub("", text)):
-        if not PLACEHOLDER.search(code):
+        if not PLACEHOLDER.search(code) and not re.search(r"\w\|\w", code):
             yield code
 
 
