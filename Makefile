@@ -8,7 +8,7 @@ CONFIG := examples/tweets/ftx.toml
 export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint types layers tests test-slow bench clean
+.PHONY: demo test lint types layers tests test-slow bench docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ftx run train quantize export --config $(CONFIG)
@@ -33,6 +33,10 @@ tests: $(VENV)/.dev
 # Kills at random moments, fresh environments, a million rows: minutes each.
 test-slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+# The documentation, into site/; a broken link, or a page that no other names, fails.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/data_million_rows.py

@@ -11,7 +11,7 @@ from ftx.hookspecs import hookimpl
 from ftx.step import Architecture, Command, Context, Executor, Metric, ModelSettings, Runtime, Step, Translator
 
 if TYPE_CHECKING:
-    from ftx.api import load_checkpoint, run
+    from ftx.api import load_checkpoint, report, run
     from ftx.settings import FilePath, SourcePath, StepConfig
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ __all__ = [
     "__version__",
     "hookimpl",
     "load_checkpoint",
+    "report",
     "run",
 ]
 
@@ -50,6 +51,7 @@ _LAZY = {
     "SourcePath": "ftx.settings",
     "StepConfig": "ftx.settings",
     "load_checkpoint": "ftx.api",
+    "report": "ftx.api",
     "run": "ftx.api",
 }
 

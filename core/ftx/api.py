@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftx.config import load_config
+from ftx.config import load_config, open_store
 from ftx.events import Events, Listener
 from ftx.planner import make_plan
 from ftx.plugins import PluginManager
+from ftx.reporting import Report, find_records, render_report
 from ftx.runner import RunResult, run_plan
+from ftx.runs import RunRecord
 from ftx.step import load_by_name
 
 
@@ -36,6 +38,24 @@ def run(
     if result.error is not None:
         raise result.error
     return result
+
+
+def report(
+    *runs: str | RunRecord | RunResult, config: str | Path | None = None, environment: Mapping[str, str] = os.environ
+) -> Report:
+    """The report of runs, as `ftx report` writes it: `report(result)`, or the newest run's where none is given.
+
+    A run is its ID, the beginning of one, `latest`, a record, or what `run` returned; it is looked up in the store of
+    the project `config`. What is returned shows itself in Jupyter, and is written to a file by `save`. Raises
+    `FtxError` for a run that is not there, and where the extra `report` is not installed.
+    """
+    store = open_store(load_config(Path(config) if config else None, environment=environment))
+    names = [each if isinstance(each, str) else _record_of(each).id for each in runs]
+    return render_report(find_records(names, store), store)
+
+
+def _record_of(run: RunRecord | RunResult) -> RunRecord:
+    return run.record if isinstance(run, RunResult) else run
 
 
 def load_checkpoint(folder: str | Path) -> Any:

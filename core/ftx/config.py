@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from ftx.errors import FtxError, Problem
+from ftx.errors import FtxError, PlanError, Problem
 from ftx.runs import find_artifact
 from ftx.settings import InputPath, StepConfig
 from ftx.sources import PACKAGE, resolve_path
@@ -126,6 +126,14 @@ def load_config(
         _set(values, sources, key.strip().split("."), parse_value(text.strip()), "--set")
     root = path.resolve().parent if path is not None else Path.cwd()
     return Config(root, path.resolve() if path is not None else None, values, sources)
+
+
+def open_store(config: Config) -> Store:
+    """The project's store; `PlanError` where the settings that place it are wrong."""
+    project, problems = validate(ProjectTable, {**config.top_level()}, config.sources, "")
+    if project is None:
+        raise PlanError(problems)
+    return Store((config.root / Path(project.store).expanduser()).resolve())
 
 
 def parse_value(text: str) -> Any:

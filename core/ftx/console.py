@@ -2,45 +2,65 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ftx.pace import Pace, duration_text, rate_text
 from ftx.scoreboard import Row
+from ftx.scoreboard_table import MODEL, Column, by_split, columns_of, title_of
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines of progress where there is no terminal."""
+LEAST_COLUMNS = 4
+"""Of the scoreboard: the step, the variant, a figure of quality, flips."""
 FULL_WIDTH = 140
 """Characters that the scoreboard may take where there is no terminal."""
 
 
-class RunConsole:
-    """Listens to a run's events and shows them. Use as a context: the live display ends with it."""
+WIDE = 80
+"""Characters of a terminal from which on there is room for a bar."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, highlight=False)
+
+class RunConsole:
+    """Listens to a run's events and shows them. Use as a context: the live display ends with it.
+
+    `console` and `clock` (seconds) are those of a test; `live` says whether bars are drawn, which by itself is so on a
+    terminal that can move its cursor and is nobody's log.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        live: bool | None = None,
+    ) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._clock = clock
         self._quiet = quiet
-        self._live = self._console.is_terminal and not quiet
+        self._live = (_is_live(self._console) if live is None else live) and not quiet
         self._bars = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            *([BarColumn(bar_width=16)] if self._console.width >= WIDE else []),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[said]}"),
             console=self._console,
+            get_time=clock,
             transient=True,
             disable=not self._live,
         )
+        self._pace = Pace(clock)
         self._task: Any = None
         self._steps: tuple[str, ...] = ()
         self._place = 0
@@ -53,6 +73,11 @@ class RunConsole:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
+    @property
+    def display(self) -> RenderableType:
+        """What is drawn again and again at the foot of a terminal."""
+        return self._bars.get_renderable()
+
     def __call__(self, name: str, values: Mapping[str, Any]) -> None:
         handler = getattr(self, f"_{name}", None)
         if handler is not None:
@@ -60,27 +85,43 @@ class RunConsole:
 
     def _run_started(self, values: Mapping[str, Any]) -> None:
         self._steps = values["steps"]
-        self._line(f"run {values['run']}: {' → '.join(self._steps)}", style="dim")
+        self._line(f"run {values['run']}: {' → '.join(self._steps)}", style="dim", soft_wrap=not self._live)
 
     def _step_started(self, values: Mapping[str, Any]) -> None:
         self._place += 1
-        self._printed = time.monotonic()
+        self._printed = self._clock()
+        self._pace = Pace(self._clock)
         if self._live:
-            self._task = self._bars.add_task(self._title(values["step"]), total=None, unit="", figures="")
+            self._task = self._bars.add_task(escape(self._title(values["step"])), total=None, said="")
 
     def _step_waiting(self, values: Mapping[str, Any]) -> None:
         self._line(f"{self._title(values['step'])}: another run is making this; waiting for it", style="yellow")
 
     def _step_progress(self, values: Mapping[str, Any]) -> None:
-        figures = "  ".join(f"{name} {_short(figure)}" for name, figure in values["figures"].items())
+        self._pace.update(values["done"], values["total"], values["unit"])
+        parts = self._parts(values)
         if self._live:
-            self._bars.update(
-                self._task, completed=values["done"], total=values["total"], unit=values["unit"], figures=figures
-            )
-        elif time.monotonic() - self._printed >= PLAIN_INTERVAL:
-            self._printed = time.monotonic()
-            total = f"/{_short(values['total'])}" if values["total"] else ""
-            self._line(f"{self._title(values['step'])}: {_short(values['done'])}{total} {values['unit']}  {figures}")
+            said = escape(_fitting(parts, self._room(values["step"])))
+            self._bars.update(self._task, completed=values["done"], total=values["total"], said=said)
+        elif self._clock() - self._printed >= PLAIN_INTERVAL:
+            self._printed = self._clock()
+            self._line(f"{self._title(values['step'])}: {'  '.join(parts)}")
+
+    def _parts(self, values: Mapping[str, Any]) -> list[str]:
+        """What is said of a step's progress; what comes first is needed most."""
+        total = f"/{_short(values['total'])}" if values["total"] else ""
+        parts = [f"{_short(values['done'])}{total} {values['unit']}"]
+        if (left := self._pace.seconds_left) is not None:
+            parts.append(f"{duration_text(left)} left")
+        # Seconds go by at one a second.
+        if (rate := self._pace.rate) is not None and values["unit"] != "s":
+            parts.append(rate_text(rate))
+        return parts + [f"{name} {_short(figure)}" for name, figure in values["figures"].items()]
+
+    def _room(self, step: str) -> int:
+        """Characters beside the title, the bar and the time."""
+        bar = 17 if self._console.width >= WIDE else 0
+        return self._console.width - len(self._title(step)) - bar - len(" 0:00:00 ") - 1
 
     def _step_log(self, values: Mapping[str, Any]) -> None:
         self._line(f"  {values['message']}", style="dim")
@@ -113,18 +154,43 @@ class RunConsole:
     def _title(self, step: str) -> str:
         return f"[{self._place}/{len(self._steps)}] {step}"
 
-    def _line(self, text: str, style: str = "", *, always: bool = False) -> None:
+    def _line(self, text: str, style: str = "", *, always: bool = False, soft_wrap: bool = True) -> None:
         if always or not self._quiet:
-            self._console.print(escape(text), style=style or None, soft_wrap=True)
+            self._console.print(escape(text), style=style or None, soft_wrap=soft_wrap)
+
+
+def _is_live(console: Console) -> bool:
+    """Whether lines can be drawn again. Colours may be forced upon a log; a log is still no terminal."""
+    return console.is_interactive and console.file.isatty() and not os.environ.get("CI")
+
+
+def _fitting(parts: Sequence[str], room: int) -> str:
+    """As many of `parts`, from the first on, as fit."""
+    said = ""
+    for part in parts:
+        longer = f"{said}  {part}" if said else part
+        if len(longer) > room:
+            break
+        said = longer
+    return said
 
 
 def print_scoreboard(rows: Sequence[Row], *, file: Any = None, width: int | None = None) -> None:
     """The scoreboard as a table on stdout for each split: a row for each model. `width` is in characters."""
     console = Console(file=file or sys.stdout, highlight=False, width=width)
-    if width is None and not console.is_terminal:
-        console = Console(file=file or sys.stdout, highlight=False, width=FULL_WIDTH)
-    for split in dict.fromkeys(row.split for row in rows):
-        console.print(_scoreboard_table(split, [row for row in rows if row.split == split], console.width))
+    if width is None and (console.is_dumb_terminal or not console.is_terminal):
+        # Of a terminal that is dumb rich thinks that it has 80 columns, whatever it has.
+        width = shutil.get_terminal_size().columns if console.is_dumb_terminal else FULL_WIDTH
+        console = Console(file=file or sys.stdout, highlight=False, width=width)
+    for split, of_split in by_split(rows).items():
+        table = _scoreboard_table(split, of_split, console.width)
+        if console.is_terminal:
+            console.print(table)
+            continue
+        # Into files and logs without the blanks with which rich fills up each line.
+        with console.capture() as captured:
+            console.print(table)
+        console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def cross_validation_lines(steps: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -137,68 +203,27 @@ def cross_validation_lines(steps: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class _Column:
-    title: str
-    cell: Callable[[Row], str]
-    rank: int
-    """What a narrow terminal can do without goes first: the highest rank."""
-
-
-_COLUMNS = (
-    _Column("step", lambda row: row.step, 0),
-    _Column("variant", lambda row: row.variant or "torch", 0),
-    _Column("accuracy", lambda row: _figure(row.accuracy, 4), 0),
-    _Column("macro F1", lambda row: _figure(row.f1_macro, 4), 2),
-    _Column("score", lambda row: _figure(row.score, 4), 0),
-    _Column("flips", lambda row: _percent(row.flip_rate), 0),
-    _Column("p50 ms", lambda row: _figure(row.p50_ms, 2), 4),
-    _Column("p95 ms", lambda row: _figure(row.p95_ms, 2), 1),
-    _Column("rows/s", lambda row: _figure(row.rows_per_second, 0), 3),
-    _Column("MB", lambda row: _figure(row.size_mb, 1), 1),
-    _Column("batch flips", lambda row: _percent(row.batch_flip_rate), 5),
-)
-
-
 def _scoreboard_table(split: str, rows: Sequence[Row], width: int) -> Table:
-    table = Table(
-        title=f"{split} split, {rows[0].rows} rows", title_justify="left", title_style="bold", box=SIMPLE_HEAD
-    )
-    columns = [column for column in _COLUMNS if column.title not in _left_out(rows)]
-    cells = {column: [column.cell(row) for row in rows] for column in columns}
+    title = f"{split} split, {rows[0].rows} rows"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    columns = columns_of(rows)
+    cells = {column: [title_of(column, rows), *map(column.cell, rows)] for column in columns}
     shown = list(columns)
-    while len(shown) > 3 and _needed(shown, cells) > width:
-        dropped = max(shown, key=lambda column: column.rank)
-        shown.remove(dropped)
+    while len(shown) > LEAST_COLUMNS and _needed(shown, cells) > width:
+        shown.remove(max(shown, key=lambda column: column.rank))
+    if _needed(shown, cells) > width:
+        shown = [MODEL, *(column for column in columns if column.rank == 0 and not column.is_text)]
+        cells |= {MODEL: [MODEL.title, *map(MODEL.cell, rows)]}
     for column in shown:
-        title = _METRICS.get(rows[0].metric, rows[0].metric) if column.title == "score" else column.title
-        table.add_column(title, justify="left" if column.title in ("step", "variant") else "right", no_wrap=True)
+        table.add_column(cells[column][0], justify="left" if column.is_text else "right", no_wrap=True)
     for place in range(len(rows)):
-        table.add_row(*(cells[column][place] for column in shown))
+        table.add_row(*(cells[column][place + 1] for column in shown))
     return table
 
 
-_METRICS = {"f1_micro": "micro F1", "rmse": "RMSE"}
-
-
-def _left_out(rows: Sequence[Row]) -> set[str]:
-    """Columns of figures that the task does not have, and the score where a column of its own shows it."""
-    left = {"accuracy"} if all(row.accuracy is None for row in rows) else set()
-    left |= {"macro F1"} if all(row.f1_macro is None for row in rows) else set()
-    return left | ({"score"} if rows[0].metric == "f1_macro" else set())
-
-
-def _needed(shown: Sequence[_Column], cells: Mapping[_Column, Sequence[str]]) -> int:
+def _needed(shown: Sequence[Column], cells: Mapping[Column, Sequence[str]]) -> int:
     """Characters that the table takes: rich pads each cell by two, and draws one more between columns."""
-    return sum(max(len(text) for text in (column.title, *cells[column])) + 3 for column in shown) + 1
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2%}"
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return sum(max(map(len, cells[column])) + 3 for column in shown) + 1
 
 
 def _short(value: Any) -> str:

@@ -44,6 +44,10 @@ class RunResult:
         }
         return document | ({"error": self.record.error} if self.record.error else {})
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows of it."""
+        return self.record._repr_html_()
+
 
 def run_plan(
     plan: Plan,

@@ -45,6 +45,12 @@ class RunRecord:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "run.json", json.dumps(asdict(self), indent=1, default=str) + "\n")
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows of it."""
+        from ftx.notebook import run_html
+
+        return run_html(self)
+
 
 def save_plan(store: Store, identity: str, plan: Mapping[str, Any]) -> None:
     """Keep what a run was to do (`Plan.to_json`) beside its record, which is rewritten after each step."""

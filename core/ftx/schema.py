@@ -47,6 +47,22 @@ def project_schema(plugins: PluginManager) -> tuple[Schema, list[str]]:
     return (schema | {"$defs": definitions} if definitions else schema), gaps
 
 
+def type_name(schema: Mapping[str, Any]) -> str:
+    """A short name for a field's JSON schema, with its bounds."""
+    if "anyOf" in schema:
+        return " or ".join(type_name(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(repr(value) for value in schema["enum"])
+    if "const" in schema:
+        return repr(schema["const"])
+    name = str(schema.get("type", "any"))
+    if name == "array":
+        name = f"list of {type_name(schema.get('items', {}))}"
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in signs.items() if bound in schema]
+    return name + (f" ({', '.join(bounds)})" if bounds else "")
+
+
 def _stage_table(stage: str, plugins: PluginManager, definitions: Schema, gaps: list[str]) -> Schema:
     """`[stage]`: the keys of any of its methods, `method`, and a sub-table for each method."""
     methods = methods_of(stage, plugins)

@@ -135,7 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
     if "_FTX_COMPLETE" in os.environ:
         import ftx.cli.completion  # noqa: F401  bash is completed by ours, not by click's
     try:
-        code = cli.main(arguments, prog_name="ftx", standalone_mode=False)
+        code = cli.main(arguments, prog_name="ftx", standalone_mode=False, color=_color())
     except click.exceptions.Exit as finished:
         code = finished.exit_code
     except click.ClickException as error:
@@ -161,7 +161,7 @@ def report(error: FtxError, *, as_json: bool, debug: bool = False, document: Map
     """
     if debug or os.environ.get("FTX_DEBUG") or isinstance(error, Bug):
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)
-    click.secho(f"error: {error.message}", fg="red", err=True)
+    click.secho(f"error: {error.message}", fg="red", err=True, color=_color())
     for hint in error.hints:
         click.echo(f"  → {hint}", err=True)
     if as_json:
@@ -170,6 +170,11 @@ def report(error: FtxError, *, as_json: bool, debug: bool = False, document: Map
         described = {"code": int(error.code), "message": error.message, "hints": list(error.hints)}
         print_json({**(document or {}), "error": described})
     return int(error.code)
+
+
+def _color() -> bool | None:
+    """False where no colour is wanted (https://no-color.org) or understood, which click does not ask."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def _as_bug(bug: Exception) -> FtxError:

@@ -12,10 +12,9 @@ from typing import Any, TypeVar
 import click
 
 from ftx.cli.completing import complete_setting
-from ftx.config import Config, ProjectTable, load_config, validate
-from ftx.errors import PlanError
+from ftx.config import Config, load_config
+from ftx.config import open_store as open_store
 from ftx.plugins import PluginManager
-from ftx.store import Store
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -47,14 +46,6 @@ def json_option(function: Function) -> Function:
 
 def read_config(config_path: Path | None, settings: tuple[str, ...] = ()) -> Config:
     return load_config(config_path, settings=settings, environment=os.environ)
-
-
-def open_store(config: Config) -> Store:
-    """The project's store; `PlanError` where the settings that place it are wrong."""
-    project, problems = validate(ProjectTable, {**config.top_level()}, config.sources, "")
-    if project is None:
-        raise PlanError(problems)
-    return Store((config.root / Path(project.store).expanduser()).resolve())
 
 
 def load_plugins(context: click.Context, *, strict: bool | None = None) -> PluginManager:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -12,13 +10,11 @@ import click
 from ftx.cli.completing import complete_runs
 from ftx.cli.options import config_option, json_option, open_store, print_json, read_config
 from ftx.errors import FtxError
-from ftx.runs import LATEST, RunRecord, list_runs
+from ftx.reporting import find_records
 from ftx.step import load_by_name
-from ftx.store import Store, write_atomically
+from ftx.store import write_atomically
 
 REPORT = "report.html"
-NEEDS = ("jinja2", "numpy")
-NEEDS_TO_COMPARE = ("scipy", "sklearn")
 
 
 @click.command()
@@ -37,7 +33,7 @@ def report(runs: tuple[str, ...], config_path: Path | None, as_json: bool, out: 
     training, pruning, quantization, the data, each setting with its source, and the lineage.
     """
     store = open_store(read_config(config_path))
-    records = _find(runs, out, store)
+    records = find_records(runs, store, _with_file(out))
     text: str = load_by_name(f"ftx_plugins.report.{'markdown' if markdown else 'page'}:render")(records, store)
     path = out or (None if markdown else Path(REPORT))
     if path is not None:
@@ -58,42 +54,8 @@ def _write(path: Path, text: str) -> None:
         raise FtxError(f"{path} cannot be written: {error.strerror}", "name another file: --out FILE") from error
 
 
-def _find(wanted: tuple[str, ...], out: Path | None, store: Store) -> list[RunRecord]:
-    """The runs that are named, each once, in this order. `FtxError` names every problem with what was asked for."""
-    known = {record.id: record for record in list_runs(store)}
-    if not known:
-        raise FtxError(f"there are no runs in {store.root}", "start one: ftx run train quantize export")
-    found: dict[str, RunRecord] = {}
-    problems = []
-    for name in wanted or (LATEST,):
-        matches = [_latest(known)] if name == LATEST else [each for each in known if name and each.startswith(name)]
-        if len(matches) == 1:
-            found[matches[0]] = known[matches[0]]
-        elif matches:
-            problems.append((f"{name} is the beginning of several runs: {', '.join(matches[:5])}", "give more of it"))
-        else:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-            said = f"there is no run {name}" + (f" (did you mean {near[0]}?)" if near else "")
-            problems.append((said, "list the runs: ftx runs"))
-    problems += [*_with_file(out), *_with_installation(len(found))]
-    if problems:
-        raise FtxError("; ".join(said for said, _ in problems), *dict.fromkeys(hint for _, hint in problems))
-    return list(found.values())
-
-
-def _latest(known: dict[str, RunRecord]) -> str:
-    """The newest run that measured something, or else the newest."""
-    return next((identity for identity, record in known.items() if record.scoreboard), next(iter(known)))
-
-
 def _with_file(out: Path | None) -> Iterator[tuple[str, str]]:
     if out is not None and out.is_dir():
         yield f"{out} is a folder", f"name a file in it: --out {out / REPORT}"
     elif out is not None and not out.parent.is_dir():
         yield f"the folder {out.parent} does not exist", f"make it: mkdir -p {out.parent}"
-
-
-def _with_installation(runs: int) -> Iterator[tuple[str, str]]:
-    needed = (*NEEDS, *(NEEDS_TO_COMPARE if runs > 1 else ()))
-    if missing := [name for name in needed if find_spec(name) is None]:
-        yield f"a report needs {', '.join(missing)}", "install them: pip install 'ftx-toolchain[report]'"

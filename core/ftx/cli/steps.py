@@ -14,7 +14,7 @@ from ftx.cli.options import json_option, load_plugins, print_json
 from ftx.config import Config
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
-from ftx.schema import step_schema
+from ftx.schema import step_schema, type_name
 from ftx.step import Kind, Step
 from ftx.step_settings import find_step
 
@@ -70,7 +70,7 @@ def show(context: click.Context, step: str, as_json: bool, schema: bool) -> None
     described = found.config.model_json_schema().get("properties", {})
     for name, field in found.config.model_fields.items():
         default = "(must be set)" if field.is_required() else repr(field.default)
-        click.echo(f"  {name}: {_type(described[name])} = {default}")
+        click.echo(f"  {name}: {type_name(described[name])} = {default}")
         click.echo(f"      {field.description or ''}")
 
 
@@ -101,19 +101,3 @@ def _gives(step: Step) -> str:
     if step.gives == "model":
         return "what model is"
     return step.gives.kind if step.gives else "nothing"
-
-
-def _type(schema: dict[str, Any]) -> str:
-    """A short name for a field's JSON schema, with its bounds."""
-    if "anyOf" in schema:
-        return " or ".join(_type(option) for option in schema["anyOf"])
-    if "enum" in schema:
-        return " | ".join(repr(value) for value in schema["enum"])
-    if "const" in schema:
-        return repr(schema["const"])
-    name = str(schema.get("type", "any"))
-    if name == "array":
-        name = f"list of {_type(schema.get('items', {}))}"
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in signs.items() if bound in schema]
-    return name + (f" ({', '.join(bounds)})" if bounds else "")

@@ -76,7 +76,7 @@ def test_without_runs_the_error_says_how_to_start_one(ftx_report):
 
 def test_what_is_missing_is_named_with_the_line_that_installs_it(runs, ftx_report, monkeypatch):
     runs.write(FIRST)
-    monkeypatch.setattr("ftx.cli.run_report.find_spec", lambda name: None if name == "jinja2" else object())
+    monkeypatch.setattr("ftx.reporting.find_spec", lambda name: None if name == "jinja2" else object())
     with pytest.raises(FtxError, match="a report needs jinja2") as caught:
         ftx_report()
     assert caught.value.hints == ("install them: pip install 'ftx-toolchain[report]'",)
