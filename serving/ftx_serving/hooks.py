@@ -15,6 +15,9 @@ class ServeConfig(StepConfig):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every one of this machine")
     port: int = Field(8000, ge=0, le=65535, description="Port; 0: any that is free")
+    grpc_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of the Open Inference Protocol over gRPC; none: it is not spoken"
+    )
     name: str = Field("classifier", pattern=r"^[A-Za-z0-9._-]+$", description="Under which clients address the model")
     api_key_env: str | None = Field(None, description="Environment variable with the API key; none: none is asked for")
     variant: str | None = Field(None, description="Variant of the bundle; none: the one chosen here, or its first")

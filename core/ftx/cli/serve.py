@@ -29,6 +29,7 @@ DEFAULT_NAME = "classifier"
 @config_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Speak gRPC there, too.  [default: not at all]")
 @click.option("--name", "names", multiple=True, help="Name of the model; once for each REF.  [default: classifier]")
 @click.option("--variant", shell_complete=complete_variant, help="A variant of the bundle.  [default: the one chosen]")
 @click.option("--runtime", shell_complete=complete_runtime, help="What executes it: onnxruntime, openvino.")

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from ftx_serving.decoding import softmax
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Answer, Source
+from ftx_serving.engine.items import Request as Submitted
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server.errors import client_gone
 from ftx_serving.server.models import Models
@@ -80,18 +81,9 @@ async def answer(
     it has been replaced. Raises `Refused`, and `HttpError` for a model that is not there. The request's body must have
     been read.
     """
-    deployment = models.find(name)
-    sources = understand(deployment)
     started = time.monotonic()
     deadline = started + _seconds_left(request, longest)
-    try:
-        submitted = deployment.engine.submit(sources, deadline)
-    except Refused:
-        # Between the look-up and here the model was replaced.
-        newer = models.find(name)
-        if newer is deployment:
-            raise
-        deployment, submitted = newer, newer.engine.submit(understand(newer), deadline)
+    deployment, submitted = submit(models, name, understand, deadline)
     answers = asyncio.wrap_future(submitted.future)
     # After the body the next message is that the client has gone.
     gone = asyncio.ensure_future(request.receive())
@@ -108,6 +100,22 @@ async def answer(
     if answers.cancelled():
         raise client_gone()
     return Answered(deployment, answers.result(), time.monotonic() - started)
+
+
+def submit(
+    models: Models, name: str | None, understand: Callable[[Deployment], Sequence[Source]], deadline: float
+) -> tuple[Deployment, Submitted]:
+    """Let the request in; `deadline` is by `time.monotonic`. Raises as `answer` does."""
+    deployment = models.find(name)
+    sources = understand(deployment)
+    try:
+        return deployment, deployment.engine.submit(sources, deadline)
+    except Refused:
+        # Between the look-up and here the model was replaced.
+        newer = models.find(name)
+        if newer is deployment:
+            raise
+        return newer, newer.engine.submit(understand(newer), deadline)
 
 
 def _seconds_left(request: Request, longest: float) -> float:

@@ -194,7 +194,7 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
     )
     async def infer(request: Request, name: str, version: str = VERSION) -> Response:
         body = await read_body(request, service.settings)
-        _check_version(version)
+        open_inference.check_version(version, VERSION)
         asked: open_inference.InferRequest
         wanted: list[str]
 
@@ -228,13 +228,8 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
 
 
 def _find(models: Models, name: str, version: str) -> Deployment:
-    _check_version(version)
+    open_inference.check_version(version, VERSION)
     return models.find(name)
-
-
-def _check_version(version: str) -> None:
-    if version != VERSION:
-        raise HttpError(404, "not_found", f"there is no such version; there is {VERSION}")
 
 
 def _health(service: Service, *, ready: bool) -> Response:

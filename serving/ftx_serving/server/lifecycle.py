@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -18,6 +18,9 @@ from ftx_serving.engine.refusal import Refused
 from ftx_serving.server.app import Service, build
 from ftx_serving.server.protocol import limited
 from ftx_serving.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from ftx_serving.server.grpc_server import GrpcServer
 
 BACKLOG = 2048
 _log = logging.getLogger("ftx_serving.server")
@@ -64,23 +67,40 @@ async def _serve(service: Service, listener: socket.socket, say: Callable[[str],
     server = _Server(_config(service))
     stop = asyncio.Event()
     host, port = listener.getsockname()[:2]
+    grpc_server = None if service.settings.grpc_port is None else _grpc_server(service)
+    also = "" if grpc_server is None else f" and grpc://{host}:{grpc_server.port}"
     with _signals(service, stop, server):
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            say(f"listening on http://{host}:{port}, not ready yet")
+            if grpc_server is not None:
+                await grpc_server.start()
+            say(f"listening on http://{host}:{port}{also}, not ready yet")
             await asyncio.to_thread(service.models.load_all)
             if not stop.is_set():
-                say(f"ready: http://{host}:{port}")
+                say(f"ready: http://{host}:{port}{also}")
             await stop.wait()
-            await _drain(service, server, serving)
+            await _drain(service, server, serving, grpc_server)
         finally:
             server.should_exit = True
             await serving
+            if grpc_server is not None:
+                await grpc_server.stop(0)
             await asyncio.to_thread(service.models.stop)
     say("stopped")
 
 
-async def _drain(service: Service, server: _Server, serving: asyncio.Task[None]) -> None:
+def _grpc_server(service: Service) -> GrpcServer:
+    """Not imported unless it is asked for: gRPC is an extra."""
+    try:
+        from ftx_serving.server.grpc_server import GrpcServer
+    except ImportError as error:
+        raise FtxError(f"--grpc-port needs {error.name}", "pip install 'ftx-toolchain[serve,grpc]'") from None
+    return GrpcServer(service)
+
+
+async def _drain(
+    service: Service, server: _Server, serving: asyncio.Task[None], grpc_server: GrpcServer | None
+) -> None:
     """Not ready from here on. Requests are taken for the grace, and what was taken is answered.
 
     uvicorn then closes idle connections, and waits for the others until the deadline of its configuration.
@@ -89,7 +109,7 @@ async def _drain(service: Service, server: _Server, serving: asyncio.Task[None])
     _log.info("stopping", extra={"facts": {"grace_seconds": service.settings.grace_seconds}})
     await asyncio.sleep(service.settings.grace_seconds)
     server.should_exit = True
-    await serving
+    await asyncio.gather(serving, *([] if grpc_server is None else [grpc_server.stop(service.settings.drain_seconds)]))
 
 
 def _config(service: Service) -> uvicorn.Config:

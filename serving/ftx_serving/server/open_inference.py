@@ -16,6 +16,7 @@ from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Source, TokenIds
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server.answering import Answered
+from ftx_serving.server.errors import HttpError
 
 TEXT, PAIR = "text", "text_pair"
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
@@ -117,6 +118,12 @@ def respond(request: InferRequest, answered: Answered, version: str, wanted: Seq
     ]
     identity = {} if request.id is None else {"id": request.id}
     return {"model_name": answered.deployment.name, "model_version": version, **identity, "outputs": outputs}
+
+
+def check_version(version: str, known: str) -> None:
+    """Raises `HttpError` 404."""
+    if version != known:
+        raise HttpError(404, "not_found", f"there is no such version; there is {known}")
 
 
 def _texts(given: dict[str, Tensor], contract: Contract) -> list[Source]:
