@@ -11,7 +11,9 @@ from ftx.tasks import TEXT_CLASSIFICATION
 
 
 class ServeConfig(StepConfig):
-    """`[serve]`; the flags of `ftx serve` have the same names, but for `grace_seconds`: it is `--grace`."""
+    """`[serve]`; the flags of `ftx serve` have the same names, but for `grace_seconds`: it is `--grace`.
+
+    `--replicas` is the command's alone: processes are forked from one that has computed nothing."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every one of this machine")
     port: int = Field(8000, ge=0, le=65535, description="Port; 0: any that is free")

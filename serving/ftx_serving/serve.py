@@ -9,10 +9,11 @@ from ftx.artifacts import Bundle
 from ftx.plugins import PluginManager
 from ftx_serving.engine.deployment import DeploySettings
 from ftx_serving.server.app import Service
-from ftx_serving.server.lifecycle import run
+from ftx_serving.server.lifecycle import Replica, run, run_replica
 from ftx_serving.server.logs import log_as_json
 from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
+from ftx_serving.server.replicas import run_replicas
 from ftx_serving.server.settings import ServerSettings
 
 
@@ -28,6 +29,23 @@ def serve(
     `bundles` finds each of them; it is asked again whenever a model is loaded anew. Raises `FtxError` where the port
     is taken, or a bundle must not serve.
     """
+    if server.replicas == 1:
+        run(_service(bundles, plugins, server, deploy, say), say)
+        return
+
+    def serve_one(settings: ServerSettings, replica: Replica, say: Callable[[str], None]) -> None:
+        run_replica(_service(bundles, plugins, settings, deploy, say), replica, say)
+
+    run_replicas(server, deploy.device, serve_one, say)
+
+
+def _service(
+    bundles: Mapping[str, Callable[[], Bundle]],
+    plugins: PluginManager,
+    server: ServerSettings,
+    deploy: DeploySettings,
+    say: Callable[[str], None],
+) -> Service:
     log_as_json()
     metrics = Metrics()
     models = Models(
@@ -39,7 +57,7 @@ def serve(
         say=say,
     )
     metrics.watch(models)
-    run(Service(models, server, metrics), say)
+    return Service(models, server, metrics)
 
 
 def say_on_terminal(message: str) -> None:

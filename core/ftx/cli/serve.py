@@ -36,6 +36,13 @@ DEFAULT_NAME = "classifier"
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--api-key-env", metavar="VAR", help="Ask for the API key that this environment variable holds.")
 @click.option("--closed-metrics", is_flag=True, help="Ask for the key at /health and /metrics, too.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes, each with its share of the cores or a GPU of its own.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Batches computed at a time.  [default: measured]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one batch.  [default: measured]")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Padded tokens of a batch.  [default: measured]")

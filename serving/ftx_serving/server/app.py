@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -29,7 +30,9 @@ from ftx_serving.server.gate import Gate
 from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
 from ftx_serving.server.settings import ServerSettings
+from ftx_serving.server.siblings import LOAD_SECONDS, METRICS_SECONDS, Ask, Siblings, merge
 
+_log = logging.getLogger("ftx_serving.server")
 VERSION = "1"
 """Of a model, as the protocol wants one; a bundle that takes another's place keeps it."""
 CONTENT_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
@@ -43,6 +46,8 @@ class Service:
     settings: ServerSettings
     metrics: Metrics
     stopping: bool = False
+    siblings: Siblings | None = None
+    """The other processes that serve on this port; None: there are none."""
 
     @property
     def ready(self) -> bool:
@@ -54,6 +59,38 @@ class Service:
         answered = await answer(request, self.models, name, understand, self.settings.answer_seconds)
         self.metrics.count_answers(answered)
         return answered
+
+    async def render_metrics(self) -> bytes:
+        """Of all replicas, where there are several."""
+        if self.siblings is None:
+            return self.metrics.render()
+        rendered = await self.siblings.ask(Ask(), METRICS_SECONDS)
+        return merge({self.siblings.number: self.metrics.render(), **rendered})
+
+    async def load(self, name: str) -> Deployment:
+        """Load a model anew, in every replica. Raises as `Models.load` does."""
+        loaded = await asyncio.to_thread(self.models.load, name)
+        if self.siblings is None:
+            return loaded
+        answers = await self.siblings.ask(Ask(load=name), LOAD_SECONDS)
+        others = [number for number in range(self.siblings.count) if number != self.siblings.number]
+        if failed := [number for number in others if answers.get(number) != loaded.bundle.digest.encode()]:
+            raise Refused(
+                Reason.UNHEALTHY,
+                f"replicas {failed} did not load {loaded.bundle.digest[:12]}, but replica {self.siblings.number} did: "
+                "load it again",
+            )
+        return loaded
+
+    async def answer_sibling(self, ask: Ask) -> bytes:
+        """What another replica gets: the measurements, or the digest of what was loaded; empty where nothing was."""
+        if ask.load is None:
+            return self.metrics.render()
+        try:
+            return (await asyncio.to_thread(self.models.load, ask.load)).bundle.digest.encode()
+        except (FtxError, Refused) as error:
+            _log.error("%s is not replaced: %s", ask.load, error.message)
+            return b""
 
 
 def build(service: Service) -> ASGIApp:
@@ -123,7 +160,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", summary="Measurements, for Prometheus")
     async def metrics() -> Response:
-        return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await service.render_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _info(deployment: Deployment, service: Service) -> dict[str, Any]:
@@ -220,7 +257,7 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
     async def load(name: str) -> Response:
         old = models.find(name)
         try:
-            new = await asyncio.to_thread(models.load, name)
+            new = await service.load(name)
         except FtxError as error:
             message = f"the bundle that was found is not served, {old.bundle.digest[:12]} goes on: {error.message}"
             raise HttpError(400, "load", message) from None

@@ -14,6 +14,8 @@ class ServerSettings:
     """0: any that is free."""
     grpc_port: int | None = None
     """Of the Open Inference Protocol over gRPC; 0: any that is free; None: it is not spoken."""
+    replicas: int = 1
+    """Processes."""
     share_port: bool = False
     """Whether other processes listen on the same ports, and each gets some of the connections."""
     api_key: str | None = None
