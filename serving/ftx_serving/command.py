@@ -25,6 +25,7 @@ def serve_references(
         port=flags["port"],
         grpc_port=flags["grpc_port"],
         replicas=flags["replicas"],
+        telemetry=flags["telemetry"],
         api_key=read_key(flags["api_key_env"]),
         open_metrics=not flags["closed_metrics"],
         max_body=flags["max_body"],

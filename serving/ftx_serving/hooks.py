@@ -20,6 +20,7 @@ class ServeConfig(StepConfig):
     grpc_port: int | None = Field(
         None, ge=0, le=65535, description="Port of the Open Inference Protocol over gRPC; none: it is not spoken"
     )
+    telemetry: bool = Field(False, description="Send OpenTelemetry spans to where OTEL_EXPORTER_OTLP_ENDPOINT says")
     name: str = Field("classifier", pattern=r"^[A-Za-z0-9._-]+$", description="Under which clients address the model")
     api_key_env: str | None = Field(None, description="Environment variable with the API key; none: none is asked for")
     variant: str | None = Field(None, description="Variant of the bundle; none: the one chosen here, or its first")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from ftx.artifacts import Bundle
+from ftx.errors import FtxError
 from ftx.plugins import PluginManager
 from ftx_serving.engine.deployment import DeploySettings
 from ftx_serving.server.app import Service
@@ -15,6 +17,9 @@ from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
 from ftx_serving.server.replicas import run_replicas
 from ftx_serving.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from ftx_serving.server.tracing import Tracing
 
 
 def serve(
@@ -57,7 +62,16 @@ def _service(
         say=say,
     )
     metrics.watch(models)
-    return Service(models, server, metrics)
+    return Service(models, server, metrics, tracing=_tracing() if server.telemetry else None)
+
+
+def _tracing() -> Tracing:
+    """Not imported unless it is asked for: OpenTelemetry is an extra."""
+    try:
+        from ftx_serving.server.tracing import Tracing
+    except ImportError as error:
+        raise FtxError(f"--telemetry needs {error.name}", "pip install 'ftx-toolchain[serve,telemetry]'") from None
+    return Tracing()
 
 
 def say_on_terminal(message: str) -> None:

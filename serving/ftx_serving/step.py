@@ -32,6 +32,7 @@ def run(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context) -
             host=config.host,
             port=config.port,
             grpc_port=config.grpc_port,
+            telemetry=config.telemetry,
             api_key=read_key(config.api_key_env),
             grace_seconds=config.grace_seconds,
         ),

@@ -43,6 +43,7 @@ DEFAULT_NAME = "classifier"
     show_default=True,
     help="Processes, each with its share of the cores or a GPU of its own.",
 )
+@click.option("--telemetry", is_flag=True, help="Send OpenTelemetry spans to where OTEL_EXPORTER_OTLP_ENDPOINT says.")
 @click.option("--workers", type=click.IntRange(min=1), help="Batches computed at a time.  [default: measured]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one batch.  [default: measured]")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Padded tokens of a batch.  [default: measured]")

@@ -243,7 +243,17 @@ class Engine:
         for item, logits in zip(batch.items, batch.logits, strict=True):
             tokenize = item.tokenized - item.tokenize_started
             queue = taken - item.arrived - tokenize
-            timing = Timing(queue, tokenize, batch.assemble, batch.compute, len(batch.items), batch.padded_tokens)
+            timing = Timing(
+                queue=queue,
+                tokenize=tokenize,
+                batch=batch.assemble,
+                compute=batch.compute,
+                batch_size=len(batch.items),
+                batch_tokens=batch.padded_tokens,
+                arrived=item.arrived,
+                tokenize_started=item.tokenize_started,
+                batch_started=batch.started,
+            )
             answer = Answer(logits, item.length, item.unknown, item.truncated, timing)
             with self._lock:
                 self._leave(item)

@@ -70,6 +70,10 @@ class Timing:
     batch_size: int
     batch_tokens: int
     """Padding included."""
+    arrived: float
+    """This and the following by `time.monotonic`."""
+    tokenize_started: float
+    batch_started: float
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ class Batch:
     compute: float = 0.0
     """Seconds in the runtime."""
     padded_tokens: int = 0
+    started: float = 0.0
+    """By `time.monotonic`."""
     error: Refused | None = None
 
 
@@ -59,4 +61,4 @@ def _run(items: Sequence[Item], session: Session, encoder: TextEncoder, rule: Ba
     if logits.shape[0] != len(items) or not np.isfinite(logits).all():
         raise ArithmeticError("logits that are not finite, or not one row a text")
     padded_tokens = rule.rounded(feed["input_ids"].shape[1]) * len(items)
-    return Batch(items, logits, ready - started, computed - ready, padded_tokens)
+    return Batch(items, logits, ready - started, computed - ready, padded_tokens, started)

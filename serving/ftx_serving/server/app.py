@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from fastapi import FastAPI
@@ -32,6 +35,9 @@ from ftx_serving.server.models import Models
 from ftx_serving.server.settings import ServerSettings
 from ftx_serving.server.siblings import LOAD_SECONDS, METRICS_SECONDS, Ask, Siblings, merge
 
+if TYPE_CHECKING:
+    from ftx_serving.server.tracing import Tracing
+
 _log = logging.getLogger("ftx_serving.server")
 VERSION = "1"
 """Of a model, as the protocol wants one; a bundle that takes another's place keeps it."""
@@ -48,6 +54,8 @@ class Service:
     stopping: bool = False
     siblings: Siblings | None = None
     """The other processes that serve on this port; None: there are none."""
+    tracing: Tracing | None = None
+    """None: no spans are made."""
 
     @property
     def ready(self) -> bool:
@@ -56,9 +64,34 @@ class Service:
     async def ask(
         self, request: Request, name: str | None, understand: Callable[[Deployment], Sequence[Source]]
     ) -> Answered:
-        answered = await answer(request, self.models, name, understand, self.settings.answer_seconds)
-        self.metrics.count_answers(answered)
+        route = request.scope["route"].path
+        with self.traced(f"{request.method} {route}", request.headers) as trace:
+            answered = await answer(request, self.models, name, understand, self.settings.answer_seconds)
+            self.metrics.count_answers(answered)
+            trace(answered)
         return answered
+
+    @contextlib.contextmanager
+    def traced(self, name: str, headers: Mapping[str, str]) -> Iterator[Callable[[Answered], None]]:
+        """Around one request: yields what is to be called with its answer; a refusal is noticed here."""
+        if self.tracing is None:
+            yield lambda answered: None
+            return
+        started = time.monotonic()
+        try:
+            yield partial(self.tracing.answered, name, headers, started)
+        except Refused as refused:
+            self.tracing.failed(name, headers, started, refused.reason.value)
+            raise
+        except HttpError as error:
+            self.tracing.failed(name, headers, started, error.error_type)
+            raise
+
+    def stop(self) -> None:
+        """End the models' threads, and send the last spans."""
+        self.models.stop()
+        if self.tracing is not None:
+            self.tracing.close()
 
     async def render_metrics(self) -> bytes:
         """Of all replicas, where there are several."""

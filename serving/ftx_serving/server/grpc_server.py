@@ -181,16 +181,18 @@ async def _infer(service: Service, request: Any, context: Any) -> Any:
     left = context.time_remaining()
     longest = service.settings.answer_seconds
     deadline = started + (longest if left is None else min(left, longest))
-    deployment, submitted = submit(service.models, request.model_name, understand, deadline)
-    try:
-        # A client that cancels, or goes, cancels this task.
-        answers = await asyncio.wait_for(asyncio.wrap_future(submitted.future), deadline - time.monotonic())
-    except TimeoutError:
-        raise Refused(Reason.DEADLINE, "the answer took longer than the request may wait") from None
-    finally:
-        submitted.cancel()
-    answered = Answered(deployment, answers, time.monotonic() - started)
-    service.metrics.count_answers(answered)
+    with service.traced(f"/{SERVICE}/ModelInfer", dict(context.invocation_metadata())) as trace:
+        deployment, submitted = submit(service.models, request.model_name, understand, deadline)
+        try:
+            # A client that cancels, or goes, cancels this task.
+            answers = await asyncio.wait_for(asyncio.wrap_future(submitted.future), deadline - time.monotonic())
+        except TimeoutError:
+            raise Refused(Reason.DEADLINE, "the answer took longer than the request may wait") from None
+        finally:
+            submitted.cancel()
+        answered = Answered(deployment, answers, time.monotonic() - started)
+        service.metrics.count_answers(answered)
+        trace(answered)
     await context.send_initial_metadata(tuple(answered.headers().items()))
     return _response(asked, answered, wanted, raw=len(request.raw_input_contents) > 0)
 

@@ -113,7 +113,7 @@ async def _serve(service: Service, listener: socket.socket, say: Callable[[str],
             await serving
             if grpc_server is not None:
                 await grpc_server.stop(0)
-            await asyncio.to_thread(service.models.stop)
+            await asyncio.to_thread(service.stop)
     say("stopped")
 
 
@@ -156,7 +156,7 @@ async def _serve_replica(service: Service, replica: Replica, say: Callable[[str]
             if grpc_server is not None:
                 await grpc_server.stop(0)
             listening.close()
-            await asyncio.to_thread(service.models.stop)
+            await asyncio.to_thread(service.stop)
     say("stopped")
 
 

@@ -18,6 +18,8 @@ class ServerSettings:
     """Processes."""
     share_port: bool = False
     """Whether other processes listen on the same ports, and each gets some of the connections."""
+    telemetry: bool = False
+    """Whether OpenTelemetry spans are sent."""
     api_key: str | None = None
     open_metrics: bool = True
     """Whether `/health`, `/metrics` and `/v2/health` need no API key."""
