@@ -33,6 +33,10 @@ class Decoder(Protocol):
         """What a user gets."""
         ...
 
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """What stands as the score of each output, float64 of the shape of the logits."""
+        ...
+
 
 @dataclass(frozen=True)
 class SingleLabel:
@@ -49,6 +53,9 @@ class SingleLabel:
     def answers(self, logits: np.ndarray, *, top_k: int | None = None, temperature: float = 1.0) -> list[Answer]:
         """All labels with their scores, best first."""
         return [ranked(row, self.labels, top_k, temperature) for row in logits]
+
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        return softmax(logits, temperature)
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,9 @@ class MultiLabel:
             for row, places in enumerate(order)
         ]
 
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        return sigmoid(logits)
+
 
 @dataclass(frozen=True)
 class Number:
@@ -107,6 +117,9 @@ class Number:
         """The number, as the score of the only output."""
         return [[{"label": self.labels[0], "score": float(row[0])}] for row in logits]
 
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        return logits.astype(np.float64)
+
 
 def decoder_of(
     task: str, labels: Sequence[str], *, thresholds: Sequence[float] = (), tolerance: float | None = None
@@ -119,6 +132,28 @@ def decoder_of(
     if task == TEXT_CLASSIFICATION:
         return SingleLabel(labels)
     raise ValueError(f"no decoder for the task {task}")
+
+
+def flagged(answers: list[Answer], truncated: Sequence[bool], abstained: Sequence[bool]) -> list[Answer]:
+    """The answers, each entry with `"truncated": true` where the text was cut, and with `"abstained": true` where the
+    model would rather say nothing."""
+    for answer, was_cut, abstains in zip(answers, truncated, abstained, strict=True):
+        for entry in answer:
+            if was_cut:
+                entry["truncated"] = True
+            if abstains:
+                entry["abstained"] = True
+    return answers
+
+
+def abstentions(scores: np.ndarray, below: float | None) -> np.ndarray:
+    """The texts of whose best label the score is below the bound; none where there is no bound. bool of shape (rows,).
+
+    `scores` are probabilities of shape (rows, labels).
+    """
+    if below is None:
+        return np.zeros(len(scores), dtype=bool)
+    return np.asarray(scores.max(axis=1) < below)
 
 
 def ranked(logits: np.ndarray, labels: Sequence[str], top_k: int | None = None, temperature: float = 1.0) -> Answer:

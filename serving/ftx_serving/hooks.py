@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from ftx import Bundle, Runtime, Step, StepConfig, hookimpl
-from ftx.tasks import TEXT_CLASSIFICATION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
 
 
 class ServeConfig(StepConfig):
@@ -54,7 +54,7 @@ def ftx_serve() -> Iterable[Step]:
         requires=("numpy", "tokenizers", "fastapi", "uvicorn", "uvloop", "httptools", "msgspec", "prometheus_client"),
         default=True,
         cached=False,
-        tasks=(TEXT_CLASSIFICATION,),
+        tasks=(TEXT_CLASSIFICATION, MULTI_LABEL, REGRESSION),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Encoding
 
 from ftx.artifacts import Bundle, Manifest
 from ftx.errors import FtxError
@@ -17,9 +18,10 @@ from ftx.hashing import hash_file
 from ftx.step import Runtime, load_by_name
 from ftx_serving.choice import Choice
 from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
-from ftx_serving.decoding import Decoder
+from ftx_serving.decoding import Decoder, abstentions, flagged
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.runtimes import Session
+from ftx_serving.windows import pool
 
 
 class Predictor:
@@ -94,7 +96,11 @@ class Predictor:
         Texts of like length share a batch, padded to its longest. Where a text's logits would depend on its
         neighbours (the variant is not batch-invariant) each text goes alone, unless `alone` says otherwise.
         """
-        encodings = self.encoder.encode(texts, pairs)
+        return self._logits(self.encoder.encode(texts, pairs), batch_size, alone)
+
+    def _logits(self, encodings: Sequence[Encoding], batch_size: int = 32, alone: bool | None = None) -> np.ndarray:
+        rows_of_texts = [self.encoder.rows(encoding) for encoding in encodings]
+        encodings = [row for rows in rows_of_texts for row in rows]
         if alone if alone is not None else not self.variant.batch_invariant:
             batch_size = 1
         logits = np.zeros((len(encodings), len(self.labels)), dtype=np.float32)
@@ -102,7 +108,7 @@ class Predictor:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             logits[rows] = self.session(**self.encoder.feed([encodings[row] for row in rows]))
-        return logits
+        return pool(logits, [len(rows) for rows in rows_of_texts])
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, top_k: int | None = None
@@ -110,9 +116,14 @@ class Predictor:
         """For each text a list of `{"label", "score"}`, best first; `top_k` keeps that many. Scores add up to 1.
 
         Multi-label: each score is a probability of its own, and `predicted` says whether it reaches the label's
-        threshold. Regression: one entry, whose score is the number.
+        threshold. Regression: one entry, whose score is the number. A text that was cut, and one of which the best
+        label's score is below the contract's `abstain_below`, say so in each of their entries.
         """
-        return self.decoder.answers(self.logits(texts, pairs), top_k=top_k, temperature=self.variant.temperature)
+        encodings = self.encoder.encode(texts, pairs)
+        logits, temperature = self._logits(encodings), self.variant.temperature
+        answers = self.decoder.answers(logits, top_k=top_k, temperature=temperature)
+        abstained = abstentions(self.decoder.scores(logits, temperature), self.contract.abstain_below)
+        return flagged(answers, [self.encoder.was_cut(encoding) for encoding in encodings], abstained.tolist())
 
 
 def choose_variant(

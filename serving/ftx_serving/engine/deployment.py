@@ -11,7 +11,7 @@ from ftx import machine
 from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx.step import Runtime
-from ftx.tasks import TEXT_CLASSIFICATION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION
 from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.engine import Engine, EngineSettings
@@ -22,6 +22,8 @@ from ftx_serving.golden import check_golden
 from ftx_serving.predictor import Predictor
 from ftx_serving.runtimes import Session
 
+TASKS = (TEXT_CLASSIFICATION, MULTI_LABEL, REGRESSION)
+"""What is served."""
 CLEARLY_BETTER = 1.1
 """What several workers must gain over one, which needs the memory of one session."""
 
@@ -86,7 +88,7 @@ def deploy(
     warn: Callable[[str], None] = lambda message: None,
 ) -> Deployment:
     """Load, check and measure the bundle, and start its engine. Raises `FtxError` where it must not serve."""
-    _require_one_label(name, bundle)
+    _require_served_task(name, bundle)
     load = _Loader(bundle, runtimes, settings, warn)
     threads = _fixed_threads(settings)
     first = load(threads)
@@ -127,12 +129,12 @@ def deploy(
     )
 
 
-def _require_one_label(name: str, bundle: Bundle) -> None:
-    """The wire formats know answers of one label a text only."""
+def _require_served_task(name: str, bundle: Bundle) -> None:
+    """The wire formats know what one text, or pair, is answered with as a whole."""
     task = Contract.from_meta(bundle.meta).task
-    if task != TEXT_CLASSIFICATION:
+    if task not in TASKS:
         raise FtxError(
-            f"{name}: the bundle is for {task}, and only {TEXT_CLASSIFICATION} is served over HTTP",
+            f"{name}: the bundle is for {task}, and only {', '.join(TASKS)} are served over HTTP",
             'answer texts without a server: ftx predict REF "some text"',
         )
 

@@ -77,7 +77,7 @@ class Engine:
         self._in_flight: dict[Source, Item] = {}
         """All that is let in and not answered."""
         self._cache = AnswerCache(settings.cache)
-        self._load = Load(settings.tokens_per_second, contract.max_length)
+        self._load = Load(settings.tokens_per_second, contract.most_tokens)
         self._refusing: Refused | None = Refused(Reason.UNHEALTHY, "the engine has not started")
         self._stopped = False
         self._death: str | None = None
@@ -167,7 +167,7 @@ class Engine:
             self._untokenized.append(item)
             self._to_tokenize.notify()
         else:
-            item.tokens, item.tokenize_started, item.tokenized = tokens, item.arrived, item.arrived
+            item.rows, item.tokenize_started, item.tokenized = (tokens,), item.arrived, item.arrived
             self._pending.extend([item])
             self._to_compute.notify()
 

@@ -131,13 +131,19 @@ class Item:
     arrived: float
     waiters: list[tuple[Request, int]]
     """Requests, with the item's place in each."""
-    tokens: Tokens | None = None
+    rows: Sequence[Tokens] = ()
+    """What the model is given: one row, or one for each window of a long text; none until it is tokenized."""
     length: int = 0
-    """Tokens; estimated until it is tokenized."""
+    """Tokens of all rows; estimated until it is tokenized."""
     unknown: int = 0
     truncated: bool = False
     tokenize_started: float = 0.0
     tokenized: float = 0.0
+
+    @property
+    def row_length(self) -> int:
+        """Tokens of its longest row: the first."""
+        return self.length if len(self.rows) < 2 else len(self.rows[0])
 
     @property
     def given_up(self) -> bool:

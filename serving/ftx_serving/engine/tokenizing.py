@@ -36,8 +36,8 @@ class SourceEncoder:
         finished = time.monotonic()
         for item in items:
             item.tokenize_started, item.tokenized = started, finished
-            if self._unknown is not None and item.tokens is not None:
-                item.unknown = item.tokens.ids.count(self._unknown)
+            if self._unknown is not None:
+                item.unknown = sum(row.ids.count(self._unknown) for row in item.rows)
         return failed
 
     def _encoder(self, side: Side) -> TextEncoder:
@@ -60,6 +60,6 @@ def _tokenize(encoder: TextEncoder, items: Sequence[Item]) -> Iterable[tuple[Ite
             yield from _tokenize(encoder, [item])
         return
     for item, encoding in zip(items, encodings, strict=True):
-        item.tokens = encoding
-        item.length = len(encoding)
-        item.truncated = bool(encoding.overflowing)
+        item.rows = encoder.rows(encoding)
+        item.length = sum(map(len, item.rows))
+        item.truncated = encoder.was_cut(encoding)

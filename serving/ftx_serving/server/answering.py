@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from starlette.requests import Request
 
-from ftx_serving.decoding import softmax
+from ftx_serving.decoding import Decoder, abstentions
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Answer, Source
 from ftx_serving.engine.items import Request as Submitted
@@ -38,8 +38,23 @@ class Answered:
 
     @cached_property
     def scores(self) -> np.ndarray:
-        """Probabilities of the labels, float64 of the same shape."""
-        return softmax(self.logits, self.deployment.variant.temperature)
+        """What stands as the score of each output (a probability, or a number), float64 of the same shape."""
+        return self.decoder.scores(self.logits, self.deployment.variant.temperature)
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        return self.deployment.contract.decoder()
+
+    @cached_property
+    def truncated(self) -> list[bool]:
+        """Of each text, whether it was cut."""
+        return [answer.truncated for answer in self.answers]
+
+    @cached_property
+    def abstained(self) -> list[bool]:
+        """Of each text, whether the model would rather say nothing."""
+        found: list[bool] = abstentions(self.scores, self.deployment.contract.abstain_below).tolist()
+        return found
 
     @cached_property
     def best(self) -> np.ndarray:

@@ -172,9 +172,8 @@ async def _predict_query(request: Request, service: Service) -> Response:
     given = [request.query_params["text"], *([] if pair is None else [pair])]
     form = forms.PredictRequest(inputs=[list(given)])
     answered = await service.ask(request, None, lambda deployment: forms.understand(form, deployment.contract).sources)
-    place = int(answered.best[0])
-    label, score = answered.deployment.contract.labels[place], float(answered.scores[0, place])
-    return _json({"label": label, "id": place, "score": score}, answered.headers())
+    [[best]] = forms.respond(forms.Asked([], False, True, 1, None), answered)
+    return _json({"label": best.pop("label"), "id": int(answered.best[0]), **best}, answered.headers())
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -211,6 +210,9 @@ def _info(deployment: Deployment, service: Service) -> dict[str, Any]:
         "variant": variant.name,
         "runtime": deployment.runtime,
         "temperature": variant.temperature,
+        "thresholds": contract.thresholds,
+        "long_text": contract.long_text,
+        "abstain_below": contract.abstain_below,
         "max_input_length": contract.max_length,
         "auto_truncate": True,
         "truncation_direction": contract.truncation_side,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from ftx.tasks import MULTI_LABEL, REGRESSION
 from ftx_serving.engine.running import Batch
 from ftx_serving.profile import LENGTH_BOUNDS, Profile
 from ftx_serving.server.answering import Answered
@@ -42,7 +43,8 @@ class Metrics:
         self.padding = counter("ftx_padding_tokens", "Tokens computed that were padding", model)
         self.cache_hits = counter("ftx_cache_hits", "Texts that were answered from the cache", model)
         self.truncated = counter("ftx_truncated_texts", "Texts that were cut", model)
-        self.labels = counter("ftx_predictions", "Best labels", ("model", "label"))
+        self.abstained = counter("ftx_abstained_texts", "Texts whose best score was below the bundle's bound", model)
+        self.labels = counter("ftx_predictions", "Labels predicted", ("model", "label"))
         self.scores = histogram("ftx_best_score", "Score of the best label", model, buckets=SCORES)
         self.lengths = histogram("ftx_text_tokens", "Length of a text", model, buckets=LENGTH_BOUNDS)
         self.unknown = counter("ftx_unknown_tokens", "Tokens that are not in the vocabulary", model)
@@ -64,9 +66,13 @@ class Metrics:
     def count_answers(self, answered: Answered) -> None:
         model, answers = answered.deployment.name, answered.answers
         # Finding a series by its labels takes longer than counting: once a request, not once a text.
-        for place, count in collections.Counter(answered.best.tolist()).items():
-            self.labels.labels(model, answered.deployment.contract.labels[place]).inc(count)
-        _observe(self.scores.labels(model), answered.scores.max(axis=1).tolist())
+        contract = answered.deployment.contract
+        for place, count in _predicted(answered).items():
+            self.labels.labels(model, contract.labels[place]).inc(count)
+        if contract.task != REGRESSION:
+            _observe(self.scores.labels(model), answered.scores.max(axis=1).tolist())
+        if abstained := sum(answered.abstained):
+            self.abstained.labels(model).inc(abstained)
         _observe(self.lengths.labels(model), [answer.tokens for answer in answers])
         self.unknown.labels(model).inc(sum(answer.unknown for answer in answers))
         self.answered_tokens.labels(model).inc(sum(answer.tokens for answer in answers))
@@ -78,6 +84,16 @@ class Metrics:
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
+
+
+def _predicted(answered: Answered) -> Mapping[int, int]:
+    """How often each label was predicted; numbers are no labels."""
+    task = answered.deployment.contract.task
+    if task == REGRESSION:
+        return {}
+    if task == MULTI_LABEL:
+        return dict(enumerate(answered.decoder.decide(answered.logits).sum(axis=0).tolist()))
+    return collections.Counter(answered.best.tolist())
 
 
 def _observe(series: Histogram, values: Sequence[float]) -> None:
