@@ -137,12 +137,12 @@ def main() -> None:
         print_quality(deployments, test.texts, test.labels, expected[:, order], names, megabytes)
 
 
-def make(name: str) -> Made:
-    """One of the `MODELS`, from the store or made now."""
+def make(name: str, further: Sequence[str] = ()) -> Made:
+    """One of the `MODELS`, with `further` settings, from the store or made now."""
     FOLDER.mkdir(exist_ok=True)
     config = FOLDER / "ftx.toml"
     config.write_text(CONFIG, encoding="utf-8")
-    steps, settings = MODELS[name]
+    steps, settings = MODELS[name][0], (*MODELS[name][1], *further)
     shown = " ".join([*steps, *EXPORT, *(f"--set {one}" for one in settings)])
     print(f"{name}: ftx run {shown}", file=sys.stderr, flush=True)
     result = ftx.run([*steps, *EXPORT], config, settings=settings, listener=say)

@@ -13,8 +13,6 @@ TOKEN_CLASSIFICATION = "token-classification"
 
 OF_WHOLE_TEXTS = (TEXT_CLASSIFICATION, MULTI_LABEL, REGRESSION)
 """Tasks with one answer, of whatever kind, to a text."""
-SERVED_TASKS = (TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION)
-"""Tasks that the wire formats of a server have answers for."""
 LOWER_IS_BETTER = frozenset({"loss", "rmse", "mae"})
 """Figures of which less is better."""
 SEQUENCE_HEAD = "ForSequenceClassification"

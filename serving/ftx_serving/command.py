@@ -23,6 +23,9 @@ def serve_references(
     server = ServerSettings(
         host=flags["host"],
         port=flags["port"],
+        grpc_port=flags["grpc_port"],
+        replicas=flags["replicas"],
+        telemetry=flags["telemetry"],
         api_key=read_key(flags["api_key_env"]),
         open_metrics=not flags["closed_metrics"],
         max_body=flags["max_body"],

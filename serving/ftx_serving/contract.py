@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
+from ftx_serving import windows
 from ftx_serving.decoding import Decoder, decoder_of
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -72,6 +73,10 @@ class Contract:
     pad_token_type_id: int = 0
     padding_side: Literal["left", "right"] = "right"
     truncation_side: Literal["left", "right"] = "right"
+    long_text: Literal["truncate", "window"] = "truncate"
+    """A text longer than `max_length` is cut, or read in windows whose logits are averaged."""
+    abstain_below: float | None = None
+    """One label a text: the score of the best label below which the answer says that the model abstains."""
     variants: tuple[Variant, ...] = ()
     """In order of preference."""
 
@@ -86,6 +91,11 @@ class Contract:
     def decoder(self) -> Decoder:
         """What reads the logits."""
         return decoder_of(self.task, self.labels, thresholds=self.thresholds, tolerance=self.tolerance)
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of one text at most, those of all its windows together."""
+        return self.max_length * (windows.MOST if self.long_text == "window" else 1)
 
     def to_meta(self) -> dict[str, Any]:
         return _jsonable(asdict(self))

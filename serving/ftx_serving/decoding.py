@@ -43,6 +43,10 @@ class Decoder(Protocol):
         """What a user gets. `words` are those of each row's text, where the logits are theirs."""
         ...
 
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """What stands as the score of each output, float64 of the shape of the logits."""
+        ...
+
 
 @dataclass(frozen=True)
 class SingleLabel:
@@ -66,6 +70,9 @@ class SingleLabel:
     ) -> list[Answer]:
         """All labels with their scores, best first."""
         return [ranked(row, self.labels, top_k, temperature) for row in logits]
+
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        return softmax(logits, temperature)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,9 @@ class MultiLabel:
             for row, places in enumerate(order)
         ]
 
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        return sigmoid(logits)
+
 
 @dataclass(frozen=True)
 class Number:
@@ -137,6 +147,9 @@ class Number:
     ) -> list[Answer]:
         """The number, as the score of the only output."""
         return [[{"label": self.labels[0], "score": float(row[0])}] for row in logits]
+
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        return logits.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -178,7 +191,7 @@ class Entities:
         its words' tags), `start` and `end` (in characters, the end exclusive), `text`. `top_k` keeps the surest."""
         if words is None:
             raise ValueError("entities have places in texts, and no words of texts were given")
-        scores = softmax(logits, temperature).max(axis=-1) if logits.size else np.zeros(logits.shape[:2])
+        scores = self.scores(logits, temperature).max(axis=-1)
         spans = self.tag_set.spans(self.decide(logits))
         found: list[Answer] = [[] for _ in words]
         for row, first, last, kind in zip(spans.row, spans.start, spans.end, spans.type, strict=True):
@@ -193,10 +206,14 @@ class Entities:
                     "text": text.text[start:end],
                 }
             )
-        return [_surest(answer, top_k) for answer in found]
+        return [surest(answer, top_k) for answer in found]
+
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        return softmax(logits, temperature) if logits.size else logits.astype(np.float64)
 
 
-def _surest(answer: Answer, top_k: int | None) -> Answer:
+def surest(answer: Answer, top_k: int | None) -> Answer:
+    """The entities with the highest scores, in the order of their beginnings."""
     best = sorted(answer, key=lambda entity: -entity["score"])[:top_k]
     return sorted(best, key=lambda entity: entity["start"])
 
@@ -214,6 +231,28 @@ def decoder_of(
     if task == TOKEN_CLASSIFICATION:
         return Entities(tuple(labels))
     raise ValueError(f"no decoder for the task {task}")
+
+
+def flagged(answers: list[Answer], truncated: Sequence[bool], abstained: Sequence[bool]) -> list[Answer]:
+    """The answers, each entry with `"truncated": true` where the text was cut, and with `"abstained": true` where the
+    model would rather say nothing."""
+    for answer, was_cut, abstains in zip(answers, truncated, abstained, strict=True):
+        for entry in answer:
+            if was_cut:
+                entry["truncated"] = True
+            if abstains:
+                entry["abstained"] = True
+    return answers
+
+
+def abstentions(scores: np.ndarray, below: float | None) -> np.ndarray:
+    """The texts of whose best label the score is below the bound; none where there is no bound. bool of shape (rows,).
+
+    `scores` are probabilities of shape (rows, labels).
+    """
+    if below is None:
+        return np.zeros(len(scores), dtype=bool)
+    return np.asarray(scores.max(axis=1) < below)
 
 
 def ranked(logits: np.ndarray, labels: Sequence[str], top_k: int | None = None, temperature: float = 1.0) -> Answer:

@@ -13,6 +13,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from ftx.errors import FtxError
+from ftx_serving import windows
 from ftx_serving.contract import Contract
 from ftx_serving.words import Words, words_of
 
@@ -35,10 +36,15 @@ class TextEncoder:
         serialized = tokenizer.to_str()
         self._tokenizer = Tokenizer.from_str(serialized)
         self._tokenizer.no_padding()
+        in_windows = contract.long_text == "window"
         self._tokenizer.enable_truncation(
-            contract.max_length, strategy="longest_first", direction=contract.truncation_side
+            contract.max_length,
+            stride=contract.max_length // windows.OVERLAP if in_windows else 0,
+            strategy="longest_first",
+            direction=contract.truncation_side,
         )
-        self._boundary = _boundary(json.loads(serialized)) if contract.truncation_side == "right" else None
+        cut_early = contract.truncation_side == "right" and not in_windows
+        self._boundary = _boundary(json.loads(serialized)) if cut_early else None
 
     @classmethod
     def from_file(cls, path: Path, contract: Contract) -> TextEncoder:
@@ -76,6 +82,16 @@ class TextEncoder:
         tokenizer = Tokenizer.from_str(self._tokenizer.to_str())
         tokenizer.no_truncation()
         return tokenizer
+
+    def rows(self, encoding: Encoding) -> list[Encoding]:
+        """What the model is given of a text: its encoding, and, where texts are read in windows, those that follow."""
+        if self.contract.long_text == "window":
+            return [encoding, *encoding.overflowing][: windows.MOST]
+        return [encoding]
+
+    def was_cut(self, encoding: Encoding) -> bool:
+        """Whether some of the text is in none of its `rows`."""
+        return len(encoding.overflowing) >= len(self.rows(encoding))
 
     def feed(self, encodings: Sequence[Encoding], *, side: str | None = None, length: int | None = None) -> Feed:
         """The inputs of one batch, padded to its longest row (or to `length` tokens, if that is more) on the contract's

@@ -7,14 +7,20 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from ftx import Bundle, Runtime, Step, StepConfig, hookimpl
-from ftx.tasks import SERVED_TASKS
+from ftx.tasks import TASKS
 
 
 class ServeConfig(StepConfig):
-    """`[serve]`; the flags of `ftx serve` have the same names, but for `grace_seconds`: it is `--grace`."""
+    """`[serve]`; the flags of `ftx serve` have the same names, but for `grace_seconds`: it is `--grace`.
+
+    `--replicas` is the command's alone: processes are forked from one that has computed nothing."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 is every one of this machine")
     port: int = Field(8000, ge=0, le=65535, description="Port; 0: any that is free")
+    grpc_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of the Open Inference Protocol over gRPC; none: it is not spoken"
+    )
+    telemetry: bool = Field(False, description="Send OpenTelemetry spans to where OTEL_EXPORTER_OTLP_ENDPOINT says")
     name: str = Field("classifier", pattern=r"^[A-Za-z0-9._-]+$", description="Under which clients address the model")
     api_key_env: str | None = Field(None, description="Environment variable with the API key; none: none is asked for")
     variant: str | None = Field(None, description="Variant of the bundle; none: the one chosen here, or its first")
@@ -48,7 +54,7 @@ def ftx_serve() -> Iterable[Step]:
         requires=("numpy", "tokenizers", "fastapi", "uvicorn", "uvloop", "httptools", "msgspec", "prometheus_client"),
         default=True,
         cached=False,
-        tasks=SERVED_TASKS,
+        tasks=tuple(TASKS),
     )
 
 

@@ -19,9 +19,10 @@ from ftx.step import Runtime, load_by_name
 from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_serving.choice import Choice
 from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
-from ftx_serving.decoding import Decoder
+from ftx_serving.decoding import Decoder, abstentions, flagged
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.runtimes import Session
+from ftx_serving.windows import pool
 from ftx_serving.words import at_words, join_rows, words_of
 
 
@@ -98,20 +99,31 @@ class Predictor:
         Texts of like length share a batch, padded to its longest. Where a text's logits would depend on its
         neighbours (the variant is not batch-invariant) each text goes alone, unless `alone` says otherwise.
         """
-        encodings = self.encoder.encode(texts, pairs)
+        return self._logits(texts, self.encoder.encode(texts, pairs), batch_size, alone)
+
+    def _logits(
+        self,
+        texts: Sequence[str],
+        encoded: Sequence[Encoding],
+        batch_size: int = 32,
+        alone: bool | None = None,
+    ) -> np.ndarray:
+        rows_of_texts = [self.encoder.rows(encoding) for encoding in encoded]
+        encodings = [row for rows in rows_of_texts for row in rows]
+        sources = [text for text, rows in zip(texts, rows_of_texts, strict=True) for _ in rows]
         if alone if alone is not None else not self.variant.batch_invariant:
             batch_size = 1
         order = sorted(range(len(encodings)), key=lambda row: -len(encodings[row]))
         parts = []
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            parts.append(self.logits_of([texts[row] for row in rows], [encodings[row] for row in rows]))
+            parts.append(self.logits_of([sources[row] for row in rows], [encodings[row] for row in rows]))
         if not parts:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
         found = join_rows(parts)
         logits = np.empty_like(found)
         logits[order] = found
-        return logits
+        return pool(logits, [len(rows) for rows in rows_of_texts])
 
     def logits_of(
         self,
@@ -136,12 +148,15 @@ class Predictor:
 
         Multi-label: each score is a probability of its own, and `predicted` says whether it reaches the label's
         threshold. Regression: one entry, whose score is the number. Token classification: the entities in order, each
-        with `start` and `end` in characters, and `text`.
+        with `start` and `end` in characters, and `text`. A text that was cut, and one of which the best label's score
+        is below the contract's `abstain_below`, say so in each of their entries.
         """
+        encodings = self.encoder.encode(texts, pairs)
+        logits, temperature = self._logits(texts, encodings), self.variant.temperature
         words = self.encoder.words(texts) if self.contract.task == TOKEN_CLASSIFICATION else None
-        return self.decoder.answers(
-            self.logits(texts, pairs), top_k=top_k, temperature=self.variant.temperature, words=words
-        )
+        answers = self.decoder.answers(logits, top_k=top_k, temperature=temperature, words=words)
+        abstained = abstentions(self.decoder.scores(logits, temperature), self.contract.abstain_below)
+        return flagged(answers, [self.encoder.was_cut(encoding) for encoding in encodings], abstained.tolist())
 
 
 def choose_variant(

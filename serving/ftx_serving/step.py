@@ -29,7 +29,12 @@ def run(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context) -
         {config.name: lambda: bundle},
         context.plugins,
         ServerSettings(
-            host=config.host, port=config.port, api_key=read_key(config.api_key_env), grace_seconds=config.grace_seconds
+            host=config.host,
+            port=config.port,
+            grpc_port=config.grpc_port,
+            telemetry=config.telemetry,
+            api_key=read_key(config.api_key_env),
+            grace_seconds=config.grace_seconds,
         ),
         DeploySettings(
             variant=config.variant,

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 import ftx
-from ftx.artifacts import Artifact, Bundle, open_artifact
+from ftx.artifacts import Artifact, open_artifact
 from ftx.cli import cli
 from ftx.config import load_config
-from ftx.errors import FtxError, PlanError
+from ftx.errors import PlanError
 from ftx.planner import make_plan
 from ftx.plugins import PluginManager
 from ftx.runner import RunResult
@@ -26,7 +26,6 @@ from ftx.testing.projects import QUICK
 from ftx.testing.tiny import FILLER, WORDS
 from ftx_plugins.checkpoint import load_checkpoint
 from ftx_serving.contract import Contract
-from ftx_serving.engine.deployment import DeploySettings, deploy
 from ftx_serving.predictor import Predictor
 
 pytestmark = [pytest.mark.xdist_group("tasks"), pytest.mark.slow]
@@ -207,7 +206,6 @@ def test_what_a_task_does_not_have_is_refused_while_the_plan_is_made(
     [
         (["augment", "train"], "augment:synonyms"),
         (["train", "distill"], "distill:logits"),
-        (["train", "export", "serve"], "serve:http"),
     ],
 )
 def test_a_step_for_one_label_a_row_is_refused_while_the_plan_is_made(
@@ -230,16 +228,12 @@ def test_an_audit_of_numbers_is_refused_before_the_data_are_read(tiny_encoder: P
     assert not (tmp_path / ".ftx" / "runs").exists()
 
 
-def test_a_report_and_a_server_refuse_several_labels_a_row(multi_label: tuple[Path, RunResult]) -> None:
-    root, result = multi_label
+def test_a_report_refuses_several_labels_a_row(multi_label: tuple[Path, RunResult]) -> None:
+    root, _ = multi_label
     out = root / "report.html"
     ran = CliRunner().invoke(cli, ["report", "--config", str(root / "ftx.toml"), "--out", str(out)])
     assert (ran.exit_code, out.exists()) == (2, False)
     assert "only text-classification can be reported" in ran.output
-    bundle = last(result, "export")
-    assert isinstance(bundle, Bundle)
-    with pytest.raises(FtxError, match="only text-classification and token-classification are served over HTTP"):
-        deploy("model", bundle, PluginManager.load(third_party=False).runtimes(), DeploySettings())
 
 
 def test_card_and_profile_of_a_bundle_speak_of_several_labels(multi_label: tuple[Path, RunResult]) -> None:

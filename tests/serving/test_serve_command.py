@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
+import tritonclient.grpc
 from click.testing import CliRunner
 
 from ftx import machine
@@ -177,6 +179,19 @@ def test_a_request_that_is_on_its_way_when_the_sockets_close_is_answered(start: 
         for connection in (half, unsent):
             answer = b"".join(iter(lambda connection=connection: connection.recv(65536), b""))
             assert answer.startswith(b"HTTP/1.1 200") and b"positive" in answer
+    assert server.end() == 0
+
+
+def test_grpc_is_spoken_on_a_port_of_its_own(start: Any, tiny_bundle: Bundle) -> None:
+    server = start("-m", "ftx", "serve", str(tiny_bundle.path), *FIXED, "--grace", "0", "--grpc-port", "0")
+    server.wait_until_ready()
+    [port] = [found[1] for line in server.lines if (found := re.search(r"ready: .* grpc://127\.0\.0\.1:(\d+)", line))]
+    client = tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}")
+    tensor = tritonclient.grpc.InferInput("text", [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([b"love great"], dtype=object))
+    assert client.infer("classifier", [tensor]).as_numpy("label").tolist() == [b"positive"]
+    client.close()
+    server.process.send_signal(signal.SIGTERM)
     assert server.end() == 0
 
 

@@ -29,12 +29,21 @@ DEFAULT_NAME = "classifier"
 @config_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="Speak gRPC there, too.  [default: not at all]")
 @click.option("--name", "names", multiple=True, help="Name of the model; once for each REF.  [default: classifier]")
 @click.option("--variant", shell_complete=complete_variant, help="A variant of the bundle.  [default: the one chosen]")
 @click.option("--runtime", shell_complete=complete_runtime, help="What executes it: onnxruntime, openvino.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--api-key-env", metavar="VAR", help="Ask for the API key that this environment variable holds.")
 @click.option("--closed-metrics", is_flag=True, help="Ask for the key at /health and /metrics, too.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes, each with its share of the cores or a GPU of its own.",
+)
+@click.option("--telemetry", is_flag=True, help="Send OpenTelemetry spans to where OTEL_EXPORTER_OTLP_ENDPOINT says.")
 @click.option("--workers", type=click.IntRange(min=1), help="Batches computed at a time.  [default: measured]")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one batch.  [default: measured]")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Padded tokens of a batch.  [default: measured]")

@@ -26,6 +26,17 @@ class ExportConfig(StepConfig):
         ge=0,
         description="validation rows on which the temperature of the scores is fitted; 0: it stays 1",
     )
+    long_text: Literal["truncate", "window"] = Field(
+        default="truncate",
+        description="a text longer than the model's input is cut, or read in overlapping windows, up to 16, whose "
+        "logits are averaged",
+    )
+    abstain_below: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="score of the best label below which an answer is marked as abstained; none: never",
+    )
 
 
 class TorchscriptConfig(ExportConfig):

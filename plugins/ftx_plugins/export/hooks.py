@@ -25,7 +25,7 @@ def ftx_export() -> Iterable[Step]:
         requires=ONNX,
         version=3,
         default=True,
-        check="ftx_plugins.export.check:check_formats",
+        check="ftx_plugins.export.check:check_bundle",
     )
     yield Step(
         name="onnx",
@@ -37,6 +37,7 @@ def ftx_export() -> Iterable[Step]:
         run="ftx_plugins.export.run:run_onnx",
         requires=ONNX,
         version=3,
+        check="ftx_plugins.export.check:check_export",
     )
     yield Step(
         name="openvino",
@@ -48,6 +49,7 @@ def ftx_export() -> Iterable[Step]:
         run="ftx_plugins.export.run:run_openvino",
         requires=(*TORCH, "openvino"),
         version=3,
+        check="ftx_plugins.export.check:check_export",
     )
     yield Step(
         name="torchscript",
@@ -59,6 +61,7 @@ def ftx_export() -> Iterable[Step]:
         run="ftx_plugins.export.run:run_torchscript",
         requires=TORCH,
         version=3,
+        check="ftx_plugins.export.check:check_export",
     )
 
 

@@ -24,6 +24,7 @@ from ftx_plugins.export.workshop import Workshop
 from ftx_plugins.quantize.calibration import load_recipe
 from ftx_plugins.quantize.recipe import Recipe
 from ftx_plugins.quantize.torch_session import TorchSession
+from ftx_serving.contract import Contract
 from ftx_serving.encoder import TextEncoder
 
 Inputs = Mapping[str, Artifact]
@@ -53,7 +54,13 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
     recipe = load_recipe(model)
     _say_what_is_not_reached(recipe, formats, context)
     rows = read_rows(data)
-    contract = contract_of(loaded, pair=rows[0].pair is not None, tolerance=data.meta.get("tolerance"))
+    contract = contract_of(
+        loaded,
+        pair=rows[0].pair is not None,
+        tolerance=data.meta.get("tolerance"),
+        long_text=config.long_text,
+        abstain_below=config.abstain_below,
+    )
     encoder = TextEncoder(backend_tokenizer(loaded), contract)
     lengths = [len(encoding) for encoding in encoder.encode(*texts_of(rows))]
     tried = spread_by_length(rows, lengths, config.parity_texts)
@@ -61,7 +68,7 @@ def _export(config: ExportConfig, formats: Sequence[str], inputs: Inputs, contex
 
     cases = parity.make_cases(encoder, tried, context.seed)
     reference = parity.run_cases(TorchSession(loaded.model), cases)
-    draft = _earlier_bundle(inputs, formats, context)
+    draft = _earlier_bundle(inputs, formats, contract, context)
     if draft is None:
         draft = Draft.start(context.out, loaded, encoder, spread_by_length(rows, lengths, config.golden_texts))
     ensemble = describe_ensemble(loaded.model.config)
@@ -102,11 +109,15 @@ def _say_what_is_not_reached(recipe: Recipe | None, formats: Sequence[str], cont
         context.log(f"OpenVINO is installed and can run this {what} recipe: --set 'export.formats={also}'")
 
 
-def _earlier_bundle(inputs: Inputs, formats: Sequence[str], context: Context) -> Draft | None:
+def _earlier_bundle(inputs: Inputs, formats: Sequence[str], contract: Contract, context: Context) -> Draft | None:
     bundle = inputs.get("bundle")
     if not isinstance(bundle, Bundle):
         return None
     if bundle.meta.get("lineage", {}).get("model") != inputs["model"].digest:
         context.log("the bundle exported before is of another model: a new one is begun")
+        return None
+    before = Contract.from_meta(bundle.meta)
+    if (before.long_text, before.abstain_below) != (contract.long_text, contract.abstain_below):
+        context.log("the bundle exported before answers long or doubtful texts otherwise: a new one is begun")
         return None
     return Draft.extend(context.out, bundle, without=formats)

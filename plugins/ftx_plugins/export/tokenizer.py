@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from tokenizers import Tokenizer
 
@@ -25,11 +26,20 @@ ODD_TEXTS = (
 """Texts on which tokenizers go apart: nothing, white space, accents, CJK, joined emoji, one long word, controls."""
 
 
-def contract_of(loaded: LoadedCheckpoint, *, pair: bool, tolerance: float | None = None) -> Contract:
+def contract_of(
+    loaded: LoadedCheckpoint,
+    *,
+    pair: bool,
+    tolerance: float | None = None,
+    long_text: Literal["truncate", "window"] = "truncate",
+    abstain_below: float | None = None,
+) -> Contract:
     """What the tokenizer and the model promise; the variants are still to come.
 
-    `tolerance` is that of a regression's data set.
+    `tolerance` is that of a regression's data set. Raises `FtxError` for pairs that would be read in windows.
     """
+    if pair and long_text == "window":
+        raise FtxError("pairs of texts are not read in windows", 'cut them: --set export.long_text="truncate"')
     tokenizer = loaded.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise FtxError(
@@ -48,6 +58,8 @@ def contract_of(loaded: LoadedCheckpoint, *, pair: bool, tolerance: float | None
         pad_token_type_id=tokenizer.pad_token_type_id,
         padding_side=tokenizer.padding_side,
         truncation_side=tokenizer.truncation_side,
+        long_text=long_text,
+        abstain_below=abstain_below,
     )
 
 

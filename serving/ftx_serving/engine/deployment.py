@@ -9,9 +9,7 @@ from tokenizers import Encoding, Tokenizer
 
 from ftx import machine
 from ftx.artifacts import Bundle
-from ftx.errors import FtxError
 from ftx.step import Runtime
-from ftx.tasks import SERVED_TASKS
 from ftx_serving.contract import TOKENIZER_FILE, Contract, Variant
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.engine import Engine, EngineSettings
@@ -86,7 +84,6 @@ def deploy(
     warn: Callable[[str], None] = lambda message: None,
 ) -> Deployment:
     """Load, check and measure the bundle, and start its engine. Raises `FtxError` where it must not serve."""
-    _require_served_task(name, bundle)
     load = _Loader(bundle, runtimes, settings, warn)
     threads = _fixed_threads(settings)
     first = load(threads)
@@ -125,16 +122,6 @@ def deploy(
         threads=crew.threads,
         measured=crew.measured,
     )
-
-
-def _require_served_task(name: str, bundle: Bundle) -> None:
-    """The wire formats know answers of one label a text, and entities."""
-    task = Contract.from_meta(bundle.meta).task
-    if task not in SERVED_TASKS:
-        raise FtxError(
-            f"{name}: the bundle is for {task}, and only {' and '.join(SERVED_TASKS)} are served over HTTP",
-            'answer texts without a server: ftx predict REF "some text"',
-        )
 
 
 @dataclass

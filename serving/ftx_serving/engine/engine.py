@@ -77,7 +77,7 @@ class Engine:
         self._in_flight: dict[Source, Item] = {}
         """All that is let in and not answered."""
         self._cache = AnswerCache(settings.cache)
-        self._load = Load(settings.tokens_per_second, contract.max_length)
+        self._load = Load(settings.tokens_per_second, contract.most_tokens)
         self._refusing: Refused | None = Refused(Reason.UNHEALTHY, "the engine has not started")
         self._stopped = False
         self._death: str | None = None
@@ -167,7 +167,7 @@ class Engine:
             self._untokenized.append(item)
             self._to_tokenize.notify()
         else:
-            item.tokens, item.tokenize_started, item.tokenized = tokens, item.arrived, item.arrived
+            item.rows, item.tokenize_started, item.tokenized = (tokens,), item.arrived, item.arrived
             self._pending.extend([item])
             self._to_compute.notify()
 
@@ -243,7 +243,17 @@ class Engine:
         for item, logits in zip(batch.items, batch.logits, strict=True):
             tokenize = item.tokenized - item.tokenize_started
             queue = taken - item.arrived - tokenize
-            timing = Timing(queue, tokenize, batch.assemble, batch.compute, len(batch.items), batch.padded_tokens)
+            timing = Timing(
+                queue=queue,
+                tokenize=tokenize,
+                batch=batch.assemble,
+                compute=batch.compute,
+                batch_size=len(batch.items),
+                batch_tokens=batch.padded_tokens,
+                arrived=item.arrived,
+                tokenize_started=item.tokenize_started,
+                batch_started=batch.started,
+            )
             own = item.own_logits(logits, left=self.contract.padding_side == "left")
             answer = Answer(own, item.length, item.unknown, item.truncated, timing, words=item.words)
             with self._lock:

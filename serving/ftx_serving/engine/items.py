@@ -71,6 +71,10 @@ class Timing:
     batch_size: int
     batch_tokens: int
     """Padding included."""
+    arrived: float
+    """This and the following by `time.monotonic`."""
+    tokenize_started: float
+    batch_started: float
 
 
 @dataclass(frozen=True)
@@ -131,9 +135,10 @@ class Item:
     arrived: float
     waiters: list[tuple[Request, int]]
     """Requests, with the item's place in each."""
-    tokens: Tokens | None = None
+    rows: Sequence[Tokens] = ()
+    """What the model is given: one row, or one for each window of a long text; none until it is tokenized."""
     length: int = 0
-    """Tokens; estimated until it is tokenized."""
+    """Tokens of all rows; estimated until it is tokenized."""
     words: Words | None = None
     """Of a model of tokens."""
     unknown: int = 0
@@ -147,6 +152,11 @@ class Item:
             return logits
         shown = logits[-self.length :] if left else logits[: self.length]
         return np.array(shown if self.words is None else shown[self.words.tokens])
+
+    @property
+    def row_length(self) -> int:
+        """Tokens of its longest row: the first."""
+        return self.length if len(self.rows) < 2 else len(self.rows[0])
 
     @property
     def given_up(self) -> bool:

@@ -56,11 +56,11 @@ class Pending:
         latest = leader.arrived + self.rule.age_bound
         near = [item for item in islice(self._items, self.rule.window) if item.arrived <= latest]
         # A stable sort: of equally near ones the older come first.
-        near.sort(key=lambda item: abs(item.length - leader.length))
-        batch, longest = [leader], self.rule.rounded(leader.length)
+        near.sort(key=lambda item: abs(item.row_length - leader.row_length))
+        batch, longest, rows = [leader], self.rule.rounded(leader.row_length), _rows(leader)
         for item in near:
-            longest = max(longest, self.rule.rounded(item.length))
-            if longest * (len(batch) + 1) > self.rule.budget:
+            longest, rows = max(longest, self.rule.rounded(item.row_length)), rows + _rows(item)
+            if longest * rows > self.rule.budget:
                 break
             batch.append(item)
         if len(batch) > 1:
@@ -70,3 +70,7 @@ class Pending:
 
     def clear(self) -> None:
         self._items.clear()
+
+
+def _rows(item: Item) -> int:
+    return max(1, len(item.rows))

@@ -15,6 +15,7 @@ from ftx_serving.engine.items import Item
 from ftx_serving.engine.pending import BatchRule
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.runtimes import Session
+from ftx_serving.windows import pool
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ class Batch:
     compute: float = 0.0
     """Seconds in the runtime."""
     padded_tokens: int = 0
+    started: float = 0.0
+    """By `time.monotonic`."""
     error: Refused | None = None
 
 
@@ -52,11 +55,14 @@ def run_batch(items: Sequence[Item], session: Session, encoder: TextEncoder, rul
 
 def _run(items: Sequence[Item], session: Session, encoder: TextEncoder, rule: BatchRule) -> Batch:
     started = time.monotonic()
-    feed = encoder.feed(cast(Any, [item.tokens for item in items]))
+    rows = [row for item in items for row in item.rows]
+    # Where neighbours matter the windows of a text are none of each other's either.
+    feeds = [encoder.feed(cast(Any, [row])) for row in rows] if rule.alone else [encoder.feed(cast(Any, rows))]
     ready = time.monotonic()
-    logits = session(**feed)
+    logits = np.concatenate([session(**feed) for feed in feeds]) if len(feeds) > 1 else session(**feeds[0])
     computed = time.monotonic()
-    if logits.shape[0] != len(items) or not np.isfinite(logits).all():
+    if logits.shape[0] != len(rows) or not np.isfinite(logits).all():
         raise ArithmeticError("logits that are not finite, or not one row a text")
-    padded_tokens = rule.rounded(feed["input_ids"].shape[1]) * len(items)
-    return Batch(items, logits, ready - started, computed - ready, padded_tokens)
+    padded_tokens = sum(rule.rounded(feed["input_ids"].shape[1]) * len(feed["input_ids"]) for feed in feeds)
+    logits = pool(logits, [len(item.rows) for item in items])
+    return Batch(items, logits, ready - started, computed - ready, padded_tokens, started)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_serving.contract import Contract
@@ -38,10 +38,10 @@ class SourceEncoder:
         finished = time.monotonic()
         for item in items:
             item.tokenize_started, item.tokenized = started, finished
-            if self._contract.task == TOKEN_CLASSIFICATION and isinstance(item.tokens, Encoding):
-                item.words = words_of(item.tokens, clean(item.source.text))
-            if self._unknown is not None and item.tokens is not None:
-                item.unknown = item.tokens.ids.count(self._unknown)
+            if self._contract.task == TOKEN_CLASSIFICATION and item.rows:
+                item.words = words_of(item.rows[0], clean(item.source.text))
+            if self._unknown is not None:
+                item.unknown = sum(row.ids.count(self._unknown) for row in item.rows)
         return failed
 
     def _encoder(self, side: Side) -> TextEncoder:
@@ -64,6 +64,6 @@ def _tokenize(encoder: TextEncoder, items: Sequence[Item]) -> Iterable[tuple[Ite
             yield from _tokenize(encoder, [item])
         return
     for item, encoding in zip(items, encodings, strict=True):
-        item.tokens = encoding
-        item.length = len(encoding)
-        item.truncated = bool(encoding.overflowing)
+        item.rows = encoder.rows(encoding)
+        item.length = sum(map(len, item.rows))
+        item.truncated = encoder.was_cut(encoding)

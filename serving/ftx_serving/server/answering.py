@@ -14,9 +14,10 @@ from starlette.requests import Request
 
 from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_serving.decoding import Answer as Decoded
-from ftx_serving.decoding import softmax
+from ftx_serving.decoding import Decoder, abstentions
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Answer, Source
+from ftx_serving.engine.items import Request as Submitted
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server.errors import client_gone
 from ftx_serving.server.models import Models
@@ -33,35 +34,40 @@ class Answered:
     answers: list[Answer]
     seconds: float
 
-    def labels_and_scores(self) -> list[tuple[str, float]]:
-        """What was found: each text's best label, or all entities."""
-        if self.of_entities:
-            return [(entity["label"], entity["score"]) for answer in self.entities() for entity in answer]
-        labels = self.deployment.contract.labels
-        return [
-            (labels[place], score) for place, score in zip(self.best, self.scores.max(axis=1).tolist(), strict=True)
-        ]
-
     @property
     def of_entities(self) -> bool:
         return self.deployment.contract.task == TOKEN_CLASSIFICATION
 
-    def entities(self, top_k: int | None = None) -> list[Decoded]:
+    @cached_property
+    def entities(self) -> list[Decoded]:
         """Of a model of tokens: each text's entities, in order."""
         words = [answer.words for answer in self.answers if answer.words is not None]
-        logits = join_rows([answer.logits[None] for answer in self.answers])
-        temperature = self.deployment.variant.temperature
-        return self.deployment.contract.decoder().answers(logits, top_k=top_k, temperature=temperature, words=words)
+        return self.decoder.answers(self.logits, temperature=self.deployment.variant.temperature, words=words)
 
     @cached_property
     def logits(self) -> np.ndarray:
-        """float32 of shape (texts, classes)."""
-        return np.stack([answer.logits for answer in self.answers])
+        """float32 of shape (texts, classes); of a model of tokens (texts, words, labels), padded with zeros."""
+        return join_rows([answer.logits[None] for answer in self.answers])
 
     @cached_property
     def scores(self) -> np.ndarray:
-        """Probabilities of the labels, float64 of the same shape."""
-        return softmax(self.logits, self.deployment.variant.temperature)
+        """What stands as the score of each output (a probability, or a number), float64 of the same shape."""
+        return self.decoder.scores(self.logits, self.deployment.variant.temperature)
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        return self.deployment.contract.decoder()
+
+    @cached_property
+    def truncated(self) -> list[bool]:
+        """Of each text, whether it was cut."""
+        return [answer.truncated for answer in self.answers]
+
+    @cached_property
+    def abstained(self) -> list[bool]:
+        """Of each text, whether the model would rather say nothing."""
+        found: list[bool] = abstentions(self.scores, self.deployment.contract.abstain_below).tolist()
+        return found
 
     @cached_property
     def best(self) -> np.ndarray:
@@ -103,18 +109,9 @@ async def answer(
     it has been replaced. Raises `Refused`, and `HttpError` for a model that is not there. The request's body must have
     been read.
     """
-    deployment = models.find(name)
-    sources = understand(deployment)
     started = time.monotonic()
     deadline = started + _seconds_left(request, longest)
-    try:
-        submitted = deployment.engine.submit(sources, deadline)
-    except Refused:
-        # Between the look-up and here the model was replaced.
-        newer = models.find(name)
-        if newer is deployment:
-            raise
-        deployment, submitted = newer, newer.engine.submit(understand(newer), deadline)
+    deployment, submitted = submit(models, name, understand, deadline)
     answers = asyncio.wrap_future(submitted.future)
     # After the body the next message is that the client has gone.
     gone = asyncio.ensure_future(request.receive())
@@ -131,6 +128,22 @@ async def answer(
     if answers.cancelled():
         raise client_gone()
     return Answered(deployment, answers.result(), time.monotonic() - started)
+
+
+def submit(
+    models: Models, name: str | None, understand: Callable[[Deployment], Sequence[Source]], deadline: float
+) -> tuple[Deployment, Submitted]:
+    """Let the request in; `deadline` is by `time.monotonic`. Raises as `answer` does."""
+    deployment = models.find(name)
+    sources = understand(deployment)
+    try:
+        return deployment, deployment.engine.submit(sources, deadline)
+    except Refused:
+        # Between the look-up and here the model was replaced.
+        newer = models.find(name)
+        if newer is deployment:
+            raise
+        return newer, newer.engine.submit(understand(newer), deadline)
 
 
 def _seconds_left(request: Request, longest: float) -> float:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from fastapi import FastAPI
@@ -29,7 +33,12 @@ from ftx_serving.server.gate import Gate
 from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
 from ftx_serving.server.settings import ServerSettings
+from ftx_serving.server.siblings import LOAD_SECONDS, METRICS_SECONDS, Ask, Siblings, merge
 
+if TYPE_CHECKING:
+    from ftx_serving.server.tracing import Tracing
+
+_log = logging.getLogger("ftx_serving.server")
 VERSION = "1"
 """Of a model, as the protocol wants one; a bundle that takes another's place keeps it."""
 CONTENT_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
@@ -43,6 +52,10 @@ class Service:
     settings: ServerSettings
     metrics: Metrics
     stopping: bool = False
+    siblings: Siblings | None = None
+    """The other processes that serve on this port; None: there are none."""
+    tracing: Tracing | None = None
+    """None: no spans are made."""
 
     @property
     def ready(self) -> bool:
@@ -51,9 +64,66 @@ class Service:
     async def ask(
         self, request: Request, name: str | None, understand: Callable[[Deployment], Sequence[Source]]
     ) -> Answered:
-        answered = await answer(request, self.models, name, understand, self.settings.answer_seconds)
-        self.metrics.count_answers(answered)
+        route = request.scope["route"].path
+        with self.traced(f"{request.method} {route}", request.headers) as trace:
+            answered = await answer(request, self.models, name, understand, self.settings.answer_seconds)
+            self.metrics.count_answers(answered)
+            trace(answered)
         return answered
+
+    @contextlib.contextmanager
+    def traced(self, name: str, headers: Mapping[str, str]) -> Iterator[Callable[[Answered], None]]:
+        """Around one request: yields what is to be called with its answer; a refusal is noticed here."""
+        if self.tracing is None:
+            yield lambda answered: None
+            return
+        started = time.monotonic()
+        try:
+            yield partial(self.tracing.answered, name, headers, started)
+        except Refused as refused:
+            self.tracing.failed(name, headers, started, refused.reason.value)
+            raise
+        except HttpError as error:
+            self.tracing.failed(name, headers, started, error.error_type)
+            raise
+
+    def stop(self) -> None:
+        """End the models' threads, and send the last spans."""
+        self.models.stop()
+        if self.tracing is not None:
+            self.tracing.close()
+
+    async def render_metrics(self) -> bytes:
+        """Of all replicas, where there are several."""
+        if self.siblings is None:
+            return self.metrics.render()
+        rendered = await self.siblings.ask(Ask(), METRICS_SECONDS)
+        return merge({self.siblings.number: self.metrics.render(), **rendered})
+
+    async def load(self, name: str) -> Deployment:
+        """Load a model anew, in every replica. Raises as `Models.load` does."""
+        loaded = await asyncio.to_thread(self.models.load, name)
+        if self.siblings is None:
+            return loaded
+        answers = await self.siblings.ask(Ask(load=name), LOAD_SECONDS)
+        others = [number for number in range(self.siblings.count) if number != self.siblings.number]
+        if failed := [number for number in others if answers.get(number) != loaded.bundle.digest.encode()]:
+            raise Refused(
+                Reason.UNHEALTHY,
+                f"replicas {failed} did not load {loaded.bundle.digest[:12]}, but replica {self.siblings.number} did: "
+                "load it again",
+            )
+        return loaded
+
+    async def answer_sibling(self, ask: Ask) -> bytes:
+        """What another replica gets: the measurements, or the digest of what was loaded; empty where nothing was."""
+        if ask.load is None:
+            return self.metrics.render()
+        try:
+            return (await asyncio.to_thread(self.models.load, ask.load)).bundle.digest.encode()
+        except (FtxError, Refused) as error:
+            _log.error("%s is not replaced: %s", ask.load, error.message)
+            return b""
 
 
 def build(service: Service) -> ASGIApp:
@@ -103,10 +173,9 @@ async def _predict_query(request: Request, service: Service) -> Response:
     form = forms.PredictRequest(inputs=[list(given)])
     answered = await service.ask(request, None, lambda deployment: forms.understand(form, deployment.contract).sources)
     if answered.of_entities:
-        return _json(answered.entities()[0], answered.headers())
-    place = int(answered.best[0])
-    label, score = answered.deployment.contract.labels[place], float(answered.scores[0, place])
-    return _json({"label": label, "id": place, "score": score}, answered.headers())
+        return _json(forms.respond(forms.Asked([], False, True, None, None), answered)[0], answered.headers())
+    [[best]] = forms.respond(forms.Asked([], False, True, 1, None), answered)
+    return _json({"label": best.pop("label"), "id": int(answered.best[0]), **best}, answered.headers())
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -125,7 +194,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", summary="Measurements, for Prometheus")
     async def metrics() -> Response:
-        return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await service.render_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _info(deployment: Deployment, service: Service) -> dict[str, Any]:
@@ -143,6 +212,9 @@ def _info(deployment: Deployment, service: Service) -> dict[str, Any]:
         "variant": variant.name,
         "runtime": deployment.runtime,
         "temperature": variant.temperature,
+        "thresholds": contract.thresholds,
+        "long_text": contract.long_text,
+        "abstain_below": contract.abstain_below,
         "max_input_length": contract.max_length,
         "auto_truncate": True,
         "truncation_direction": contract.truncation_side,
@@ -196,7 +268,7 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
     )
     async def infer(request: Request, name: str, version: str = VERSION) -> Response:
         body = await read_body(request, service.settings)
-        _check_version(version)
+        open_inference.check_version(version, VERSION)
         asked: open_inference.InferRequest
         wanted: list[str]
 
@@ -222,7 +294,7 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
     async def load(name: str) -> Response:
         old = models.find(name)
         try:
-            new = await asyncio.to_thread(models.load, name)
+            new = await service.load(name)
         except FtxError as error:
             message = f"the bundle that was found is not served, {old.bundle.digest[:12]} goes on: {error.message}"
             raise HttpError(400, "load", message) from None
@@ -230,13 +302,8 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
 
 
 def _find(models: Models, name: str, version: str) -> Deployment:
-    _check_version(version)
+    open_inference.check_version(version, VERSION)
     return models.find(name)
-
-
-def _check_version(version: str) -> None:
-    if version != VERSION:
-        raise HttpError(404, "not_found", f"there is no such version; there is {VERSION}")
 
 
 def _health(service: Service, *, ready: bool) -> Response:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 
-from ftx.tasks import TOKEN_CLASSIFICATION
+from ftx.tasks import TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
 from ftx_serving.contract import Contract
-from ftx_serving.decoding import sigmoid
+from ftx_serving.decoding import Answer, flagged, sigmoid, softmax, surest
 from ftx_serving.engine.items import Side, Source
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server.answering import Answered
@@ -46,7 +46,8 @@ class Asked(msgspec.Struct, frozen=True):
     """Whether a list was sent, so that a list is answered."""
     truncate: bool
     top_k: int | None
-    function: Function
+    function: Function | None
+    """How scores are made of logits; None: as the task has it."""
 
 
 decoder = msgspec.json.Decoder(PredictRequest)
@@ -65,10 +66,8 @@ def understand(request: PredictRequest, contract: Contract) -> Asked:
         raise Refused(Reason.EMPTY, "there is no text to classify: inputs is empty")
     sources = [_source(row, side, contract) for row in rows]
     truncate = request.truncate if request.truncate is not None else given.truncate
-    function: Function = (
-        "none" if request.raw_scores else (request.function_to_apply or given.function_to_apply or "softmax")
-    )
-    if function != "softmax" and contract.task == TOKEN_CLASSIFICATION:
+    function = "none" if request.raw_scores else (request.function_to_apply or given.function_to_apply)
+    if function not in (None, "softmax") and contract.task == TOKEN_CLASSIFICATION:
         raise Refused(Reason.VALIDATION, "the scores of entities are probabilities: there are no raw ones")
     return Asked(sources, batch, truncate is not False, top_k, function)
 
@@ -81,17 +80,21 @@ def check_truncation(asked: Asked, answered: Answered) -> None:
         raise Refused(Reason.VALIDATION, f"text {place} is longer than {limit} tokens")
 
 
-def respond(asked: Asked, answered: Answered) -> list[list[dict[str, Any]]]:
-    """For each text labels with scores, best first; of a model of tokens the entities, in order."""
+def respond(asked: Asked, answered: Answered) -> list[Answer]:
+    """For each text labels with scores, best first, or the entities in order, as `ftx predict` has them."""
     if answered.of_entities:
-        return answered.entities(asked.top_k)
-    labels, logits = answered.deployment.contract.labels, answered.logits
-    if asked.function == "softmax":
-        scores = answered.scores
-    elif asked.function == "none":
-        scores = logits
+        answers = [surest(entities, asked.top_k) for entities in answered.entities]
+    elif asked.function is None and answered.deployment.contract.task != TEXT_CLASSIFICATION:
+        answers = answered.decoder.answers(answered.logits, top_k=asked.top_k)
     else:
-        scores = sigmoid(logits.astype(np.float64) / answered.deployment.variant.temperature)
+        answers = _ranked(asked, answered)
+    return flagged(answers, answered.truncated, answered.abstained)
+
+
+def _ranked(asked: Asked, answered: Answered) -> list[Answer]:
+    """All texts together: `SingleLabel.answers` takes longer, text by text."""
+    labels, logits = answered.deployment.contract.labels, answered.logits
+    scores = answered.scores if asked.function is None else _apply(asked.function, answered)
     # By the logits: scores that are too small to tell apart would lose their order.
     order = np.argsort(-logits, axis=1, kind="stable")[:, : asked.top_k]
     ranked = np.take_along_axis(scores, order, axis=1)
@@ -99,6 +102,13 @@ def respond(asked: Asked, answered: Answered) -> list[list[dict[str, Any]]]:
         [{"label": labels[place], "score": score} for place, score in zip(*row, strict=True)]
         for row in zip(order.tolist(), ranked.tolist(), strict=True)
     ]
+
+
+def _apply(function: Function, answered: Answered) -> np.ndarray:
+    temperature = answered.deployment.variant.temperature
+    if function == "softmax":
+        return softmax(answered.logits, temperature)
+    return answered.logits if function == "none" else sigmoid(answered.logits.astype(np.float64) / temperature)
 
 
 def _rows(inputs: str | list[str | list[str]], contract: Contract) -> tuple[Sequence[Sequence[str]], bool]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from ftx.tasks import MULTI_LABEL, REGRESSION, TOKEN_CLASSIFICATION
 from ftx_serving.engine.running import Batch
 from ftx_serving.profile import LENGTH_BOUNDS, Profile
 from ftx_serving.server.answering import Answered
@@ -42,7 +43,8 @@ class Metrics:
         self.padding = counter("ftx_padding_tokens", "Tokens computed that were padding", model)
         self.cache_hits = counter("ftx_cache_hits", "Texts that were answered from the cache", model)
         self.truncated = counter("ftx_truncated_texts", "Texts that were cut", model)
-        self.labels = counter("ftx_predictions", "Best labels", ("model", "label"))
+        self.abstained = counter("ftx_abstained_texts", "Texts whose best score was below the bundle's bound", model)
+        self.labels = counter("ftx_predictions", "Labels predicted", ("model", "label"))
         self.scores = histogram("ftx_best_score", "Score of the best label", model, buckets=SCORES)
         self.lengths = histogram("ftx_text_tokens", "Length of a text", model, buckets=LENGTH_BOUNDS)
         self.unknown = counter("ftx_unknown_tokens", "Tokens that are not in the vocabulary", model)
@@ -64,10 +66,11 @@ class Metrics:
     def count_answers(self, answered: Answered) -> None:
         model, answers = answered.deployment.name, answered.answers
         # Finding a series by its labels takes longer than counting: once a request, not once a text.
-        found = answered.labels_and_scores()
-        for label, count in collections.Counter(label for label, _ in found).items():
+        for label, count in _predicted(answered).items():
             self.labels.labels(model, label).inc(count)
-        _observe(self.scores.labels(model), [score for _, score in found])
+        _observe(self.scores.labels(model), _scores(answered))
+        if abstained := sum(answered.abstained):
+            self.abstained.labels(model).inc(abstained)
         _observe(self.lengths.labels(model), [answer.tokens for answer in answers])
         self.unknown.labels(model).inc(sum(answer.unknown for answer in answers))
         self.answered_tokens.labels(model).inc(sum(answer.tokens for answer in answers))
@@ -79,6 +82,29 @@ class Metrics:
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
+
+
+def _predicted(answered: Answered) -> Mapping[str, int]:
+    """How often each label, or each type of entity, was predicted; numbers are no labels."""
+    task, labels = answered.deployment.contract.task, answered.deployment.contract.labels
+    if task == REGRESSION:
+        return {}
+    if task == TOKEN_CLASSIFICATION:
+        return collections.Counter(entity["label"] for entities in answered.entities for entity in entities)
+    if task == MULTI_LABEL:
+        return dict(zip(labels, answered.decoder.decide(answered.logits).sum(axis=0).tolist(), strict=True))
+    return collections.Counter(labels[place] for place in answered.best.tolist())
+
+
+def _scores(answered: Answered) -> list[float]:
+    """The score of each text's best label, or of each entity; numbers are no scores."""
+    task = answered.deployment.contract.task
+    if task == REGRESSION:
+        return []
+    if task == TOKEN_CLASSIFICATION:
+        return [entity["score"] for entities in answered.entities for entity in entities]
+    best: list[float] = answered.scores.max(axis=1).tolist()
+    return best
 
 
 def _observe(series: Histogram, values: Sequence[float]) -> None:

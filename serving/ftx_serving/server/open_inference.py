@@ -11,17 +11,18 @@ from typing import Any
 
 import msgspec
 
-from ftx.tasks import TOKEN_CLASSIFICATION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TOKEN_CLASSIFICATION
 from ftx_serving.contract import Contract
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Source, TokenIds
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server.answering import Answered
+from ftx_serving.server.errors import HttpError
 
 TEXT, PAIR = "text", "text_pair"
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 LABEL, SCORE, SCORES, LOGITS = "label", "score", "scores", "logits"
-OUTPUTS = (LABEL, SCORE, SCORES, LOGITS)
+PREDICTED, TRUNCATED, ABSTAINED = "predicted", "truncated", "abstained"
 BINARY_HEADER = "inference-header-content-length"
 BINARY = "binary tensors are not taken: send JSON (tritonclient: binary_data=False)"
 EXTENSIONS = ["model_repository"]
@@ -71,12 +72,26 @@ def describe(deployment: Deployment, version: str) -> dict[str, Any]:
             *({"name": name, "datatype": "INT64", "shape": [-1, -1]} for name in tokens),
         ],
         "outputs": [
-            {"name": LABEL, "datatype": "BYTES", "shape": [-1]},
-            {"name": SCORE, "datatype": "FP32", "shape": [-1]},
-            {"name": SCORES, "datatype": "FP32", "shape": [-1, classes]},
-            {"name": LOGITS, "datatype": "FP32", "shape": [-1, classes]},
+            {"name": name, "datatype": datatype, "shape": [-1, classes] if each else [-1]}
+            for name, (datatype, each) in _outputs(contract).items()
         ],
     }
+
+
+def _outputs(contract: Contract) -> dict[str, tuple[str, bool]]:
+    """Name -> datatype, and whether there is a value for each class, not one for each text."""
+    outputs = {SCORE: ("FP32", False), LOGITS: ("FP32", True), TRUNCATED: ("BOOL", False)}
+    if contract.task != REGRESSION:
+        outputs = {LABEL: ("BYTES", False), SCORES: ("FP32", True), **outputs}
+    if contract.task == MULTI_LABEL:
+        outputs[PREDICTED] = ("BOOL", True)
+    if contract.abstain_below is not None:
+        outputs[ABSTAINED] = ("BOOL", False)
+    return outputs
+
+
+_DEFAULTS = {REGRESSION: [SCORE], MULTI_LABEL: [SCORES, PREDICTED]}
+"""Task -> what is answered to texts where nothing else is asked for; of any other task label and scores."""
 
 
 def understand(request: InferRequest, contract: Contract, vocabulary: int) -> tuple[list[Source], list[str]]:
@@ -92,7 +107,7 @@ def understand(request: InferRequest, contract: Contract, vocabulary: int) -> tu
     tokens = {IDS, MASK, TYPES} & set(contract.inputs)
     if set(given) == texts:
         sources = _texts(given, contract)
-        defaults = [LABEL, SCORES]
+        defaults = _DEFAULTS.get(contract.task, [LABEL, SCORES])
     elif IDS in given and set(given) <= tokens:
         sources = _tokens(given, contract, vocabulary)
         defaults = [LOGITS]
@@ -101,27 +116,44 @@ def understand(request: InferRequest, contract: Contract, vocabulary: int) -> tu
     wanted = [output.name for output in request.outputs] or defaults
     if len(set(wanted)) != len(wanted):
         raise _invalid("an output is asked for twice")
-    if unknown := set(wanted) - set(OUTPUTS):
-        raise _invalid(f"{len(unknown)} unknown outputs; there are {', '.join(OUTPUTS)}")
+    if unknown := set(wanted) - set(_outputs(contract)):
+        raise _invalid(f"{len(unknown)} unknown outputs; there are {', '.join(_outputs(contract))}")
     return sources, wanted
 
 
 def respond(request: InferRequest, answered: Answered, version: str, wanted: Sequence[str]) -> dict[str, Any]:
-    logits, scores = answered.logits, answered.scores
-    labels = [answered.deployment.contract.labels[place] for place in answered.best]
-    rows, classes = logits.shape
-    tensors: dict[str, tuple[str, list[int], list[Any]]] = {
-        LABEL: ("BYTES", [rows], labels),
-        SCORE: ("FP32", [rows], scores.max(axis=1).tolist()),
-        SCORES: ("FP32", [rows, classes], scores.ravel().tolist()),
-        LOGITS: ("FP32", [rows, classes], logits.ravel().tolist()),
-    }
+    rows, classes = answered.logits.shape
+    kinds = _outputs(answered.deployment.contract)
     outputs = [
-        {"name": name, "datatype": tensors[name][0], "shape": tensors[name][1], "data": tensors[name][2]}
+        {
+            "name": name,
+            "datatype": kinds[name][0],
+            "shape": [rows, classes] if kinds[name][1] else [rows],
+            "data": _values(name, answered),
+        }
         for name in wanted
     ]
     identity = {} if request.id is None else {"id": request.id}
     return {"model_name": answered.deployment.name, "model_version": version, **identity, "outputs": outputs}
+
+
+def _values(name: str, answered: Answered) -> list[Any]:
+    """In row-major order."""
+    if name == LABEL:
+        return [answered.deployment.contract.labels[place] for place in answered.best]
+    if name == SCORE:
+        return list(answered.scores.max(axis=1).tolist())
+    if name in (TRUNCATED, ABSTAINED):
+        return answered.truncated if name == TRUNCATED else answered.abstained
+    if name == PREDICTED:
+        return list(answered.decoder.decide(answered.logits).ravel().tolist())
+    return list((answered.scores if name == SCORES else answered.logits).ravel().tolist())
+
+
+def check_version(version: str, known: str) -> None:
+    """Raises `HttpError` 404."""
+    if version != known:
+        raise HttpError(404, "not_found", f"there is no such version; there is {known}")
 
 
 def _texts(given: dict[str, Tensor], contract: Contract) -> list[Source]:

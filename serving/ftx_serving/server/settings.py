@@ -12,6 +12,14 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     """0: any that is free."""
+    grpc_port: int | None = None
+    """Of the Open Inference Protocol over gRPC; 0: any that is free; None: it is not spoken."""
+    replicas: int = 1
+    """Processes."""
+    share_port: bool = False
+    """Whether other processes listen on the same ports, and each gets some of the connections."""
+    telemetry: bool = False
+    """Whether OpenTelemetry spans are sent."""
     api_key: str | None = None
     open_metrics: bool = True
     """Whether `/health`, `/metrics` and `/v2/health` need no API key."""

@@ -87,9 +87,9 @@ def test_the_conversion_reports_to_nobody(exported: list[Path], monkeypatch: pyt
 
 def test_a_format_whose_package_is_missing_is_a_problem_with_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "find_spec", lambda name: None)
-    [problem] = check.check_formats(BundleConfig(formats=("openvino", "onnx")), ModelSettings("tiny"))
+    [problem] = check.check_bundle(BundleConfig(formats=("openvino", "onnx")), ModelSettings("tiny"))
     assert "pip install 'ftx-toolchain[openvino]'" in problem.hints
-    assert not list(check.check_formats(BundleConfig(formats=("onnx", "torchscript")), ModelSettings("tiny")))
+    assert not list(check.check_bundle(BundleConfig(formats=("onnx", "torchscript")), ModelSettings("tiny")))
 
 
 @pytest.mark.parametrize(

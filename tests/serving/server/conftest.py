@@ -17,7 +17,7 @@ from ftx.artifacts import Bundle
 from ftx.step import Runtime
 from ftx_serving.engine.deployment import DeploySettings
 from ftx_serving.server.app import Service
-from ftx_serving.server.lifecycle import _config, _Server, bind
+from ftx_serving.server.lifecycle import _config, _grpc_server, _Server, bind
 from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
 from ftx_serving.server.settings import ServerSettings
@@ -38,6 +38,7 @@ class Answer:
 class Running:
     service: Service
     port: int
+    grpc_port: int = 0
 
     @property
     def address(self) -> str:
@@ -81,7 +82,18 @@ def start_server(
     listener = bind(service.settings)
     port = listener.getsockname()[1]
     server = _Server(_config(service))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])), daemon=True)
+    running = Running(service, port)
+
+    async def serve() -> None:
+        grpc_server = None if service.settings.grpc_port is None else _grpc_server(service)
+        if grpc_server is not None:
+            running.grpc_port = grpc_server.port
+            await grpc_server.start()
+        await server.serve(sockets=[listener])
+        if grpc_server is not None:
+            await grpc_server.stop(0)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     deadline = time.monotonic() + 20
     while not server.started and time.monotonic() < deadline:
@@ -92,7 +104,7 @@ def start_server(
         thread.join(20)
         models.stop()
 
-    return Running(service, port), stop
+    return running, stop
 
 
 @pytest.fixture(scope="module")
