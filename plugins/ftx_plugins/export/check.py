@@ -12,7 +12,7 @@ from ftx_plugins.export.config import BundleConfig, ExportConfig
 
 
 def check_export(config: ExportConfig, model: ModelSettings) -> Iterator[Problem]:
-    """Several labels have thresholds of their own, and a number has no score; entities of windows cannot be averaged."""
+    """Several labels have thresholds, and a number has no score; entities of windows cannot be averaged."""
     if config.abstain_below is not None and model.task != TEXT_CLASSIFICATION:
         yield Problem(
             f"abstaining is for {TEXT_CLASSIFICATION}, and model.task is {model.task}",
