@@ -85,7 +85,11 @@ def write_conll(found: Sequence[Sentence], path: Path) -> None:
 
 
 def write_encoder(texts: Iterable[str], folder: Path) -> None:
-    """A BERT of 2 layers, hidden 96, that was never trained, with a fast tokenizer."""
+    """A BERT of 2 layers, hidden 96, that was never trained, with a fast tokenizer.
+
+    Its positions begin as sinusoids (Vaswani et al. 2017, "Attention Is All You Need"), by which neighbours are alike: from
+    random ones a model needs far more text to learn which character stands beside which.
+    """
     folder.mkdir(exist_ok=True)
     trainer = BertWordPieceTokenizer(lowercase=True)
     trainer.train_from_iterator(texts, vocab_size=VOCABULARY, min_frequency=2, show_progress=False)
@@ -102,7 +106,15 @@ def write_encoder(texts: Iterable[str], folder: Path) -> None:
         max_position_embeddings=MAX_LENGTH,
         pad_token_id=tokenizer.pad_token_id,
     )
-    BertModel(config).save_pretrained(folder)
+    model = BertModel(config)
+    with torch.no_grad():
+        positions = model.embeddings.position_embeddings.weight
+        angles = torch.arange(MAX_LENGTH)[:, None] * 10000.0 ** -(
+            torch.arange(0, config.hidden_size, 2) / config.hidden_size
+        )
+        positions[:, 0::2], positions[:, 1::2] = angles.sin(), angles.cos()
+        positions.mul_(config.initializer_range)
+    model.save_pretrained(folder)
 
 
 if __name__ == "__main__":
