@@ -34,7 +34,7 @@ FENCE = re.compile(
 )
 ENDS = frozenset({"|", "||", "&&", ";", "&", "(", ")"})
 """What ends one command of a shell's line."""
-PLACEHOLDER = re.compile(r"…|\b[A-Z]{2,}\b")
+PLACEHOLDER = re.compile(r"…|\b[A-Z]+\b")
 """What stands for words of the reader's own."""
 
 
