@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -154,9 +154,14 @@ def gather(record: RunRecord, store: Store) -> RunSeen:
             f"the run {record.id} is for {task}, and only {TEXT_CLASSIFICATION} can be reported",
             "see its figures: ftx show latest:evaluate",
         )
+    return see(record, plan, lambda made: _open(made, store))
+
+
+def see(record: RunRecord, plan: Json, open_made: Callable[[Json | None], Artifact | None]) -> RunSeen:
+    """The run of `record` and `plan`, whatever its task; `open_made` opens what the record says a step made."""
     planned = plan.get("steps", [])
     steps = tuple(
-        StepDone(result, planned[place] if place < len(planned) else {}, _open(result.get("artifact"), store))
+        StepDone(result, planned[place] if place < len(planned) else {}, open_made(result.get("artifact")))
         for place, result in enumerate(record.steps)
     )
     rows = tuple(Row(**row) for row in record.scoreboard)
