@@ -154,14 +154,14 @@ def gather(record: RunRecord, store: Store) -> RunSeen:
             f"the run {record.id} is for {task}, and only {TEXT_CLASSIFICATION} can be reported",
             "see its figures: ftx show latest:evaluate",
         )
-    return see(record, plan, lambda made: _open(made, store))
+    return see(record, plan, lambda made: open_made(made, store))
 
 
-def see(record: RunRecord, plan: Json, open_made: Callable[[Json | None], Artifact | None]) -> RunSeen:
-    """The run of `record` and `plan`, whatever its task; `open_made` opens what the record says a step made."""
+def see(record: RunRecord, plan: Json, opened: Callable[[Json | None], Artifact | None]) -> RunSeen:
+    """The run of `record` and `plan`, whatever its task; `opened` opens what the record says a step made."""
     planned = plan.get("steps", [])
     steps = tuple(
-        StepDone(result, planned[place] if place < len(planned) else {}, open_made(result.get("artifact")))
+        StepDone(result, planned[place] if place < len(planned) else {}, opened(result.get("artifact")))
         for place, result in enumerate(record.steps)
     )
     rows = tuple(Row(**row) for row in record.scoreboard)
@@ -178,7 +178,8 @@ def read_json(artifact: Artifact | None, name: str) -> Json:
     return found
 
 
-def _open(made: Json | None, store: Store) -> Artifact | None:
+def open_made(made: Json | None, store: Store) -> Artifact | None:
+    """What a run's record says that a step made; None where the store no longer has it whole."""
     if not made or not (store.objects / made["digest"]).is_dir():
         return None
     try:

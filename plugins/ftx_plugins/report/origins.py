@@ -179,17 +179,17 @@ def _step(step: StepDone) -> StepShown:
     )
     chosen = ", ".join(f"{each.name} = {each.value}" for each in settings if each.chosen)
     # Evaluations have tables of their own.
-    metrics = () if step.stage == "evaluate" else tuple(_flat(step.metrics))[:SHOWN]
+    metrics = () if step.stage == "evaluate" else tuple(flat(step.metrics))[:SHOWN]
     how = "reused" if step.result["cached"] else figures.seconds(step.result["seconds"])
     warnings = tuple(step.result.get("warnings") or ())
     return StepShown(step.name, how, step.digest or "", str(step.result["key"]), warnings, settings, metrics, chosen)
 
 
-def _flat(metrics: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(metrics: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Scalars, and short lists of scalars, by dotted names."""
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         elif not isinstance(value, list) or (len(value) <= 8 and not any(isinstance(v, Mapping | list) for v in value)):
             yield f"{prefix}{name}", figures.short(value)
 

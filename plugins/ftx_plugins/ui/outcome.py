@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ftx.scoreboard import Row
 from ftx.tasks import TASKS, TEXT_CLASSIFICATION
 from ftx_plugins.report import figures
 from ftx_plugins.report.gather import RunSeen
 from ftx_plugins.report.headline import Figure, rate, size
+from ftx_plugins.report.scores import is_outcome
 
 Json = Mapping[str, Any]
 TITLES = {
@@ -110,16 +110,10 @@ def _board(run: RunSeen, split: str) -> Board:
         (
             "reference" if row.step == "reference" else row.variant or "torch",
             "" if row.step == "reference" else row.step,
-            _is_outcome(run, row),
+            is_outcome(run, row, split),
             tuple(found[place] for found in shown.values()),
         )
         for place, row in enumerate(rows)
     )
     return Board(split, rows[0].rows, tuple(shown), lines)
 
-
-def _is_outcome(run: RunSeen, row: Row) -> bool:
-    final, outcome = run.final, run.outcome
-    if final is None or outcome is None or row.split != final.split:
-        return False
-    return row.step == final.subject and row.variant == outcome["variant"]
