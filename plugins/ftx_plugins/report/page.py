@@ -88,7 +88,7 @@ def render(records: Sequence[RunRecord], store: Store) -> str:
     several = len(runs) > 1
     return environment.get_template("report.html").render(
         runs=[_shown(run) for run in runs],
-        beside=beside(runs, store),
+        beside=beside(runs),
         scatters=scores.scatters(runs, names=[run.record.id for run in runs]) if several else None,
         columns=scores.COLUMNS,
         row_height=origins.ROW_HEIGHT,

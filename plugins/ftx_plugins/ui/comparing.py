@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftx.errors import FtxError
-from ftx.looked_at import find_pair
 from ftx.runs import find_run
-from ftx.scoreboard import model_name
 from ftx.store import Store
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx.verdict import sentence, what_would_tell
 from ftx_plugins.evaluate.compare import compare
 from ftx_plugins.report import figures
-from ftx_plugins.report.beside import Beside, beside
+from ftx_plugins.report.beside import Beside, beside, pair
 from ftx_plugins.report.gather import RunSeen, open_made, see
 from ftx_plugins.ui.listing import plan_of
 
@@ -38,9 +36,8 @@ def compared(names: Sequence[str], split: str | None, store: Store) -> Compared:
     """Raises `FtxError` for a run that there is not."""
     runs = [_seen(name, store) for name in names]
     together = beside(runs, verdicts=False)
-    variants = [model_name(run.outcome) if run.outcome else None for run in runs]
     try:
-        found = compare(*find_pair(names, variants, split, store))
+        found = compare(*pair(runs[0], runs[1], split))
     except FtxError as error:
         return Compared("", "", "", (), (), (error.message, *error.hints), together)
     test = found["mcnemar"]

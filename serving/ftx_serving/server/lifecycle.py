@@ -15,11 +15,11 @@ import uvloop
 
 from ftx.errors import FtxError
 from ftx_serving.engine.refusal import Refused
+from ftx_serving.listening import BACKLOG, listen
 from ftx_serving.server.app import Service, build
 from ftx_serving.server.protocol import limited
 from ftx_serving.server.settings import ServerSettings
 
-BACKLOG = 2048
 _log = logging.getLogger("ftx_serving.server")
 
 
@@ -31,19 +31,7 @@ def run(service: Service, say: Callable[[str], None] = lambda message: None) -> 
 
 def bind(settings: ServerSettings) -> socket.socket:
     """The listening socket, before anything is loaded: a port that is taken is known at once."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise FtxError(
-            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}", "choose another: --port 0"
-        ) from None
-    listener.setblocking(False)
-    return listener
+    return listen(settings.host, settings.port)
 
 
 class _Server(uvicorn.Server):
