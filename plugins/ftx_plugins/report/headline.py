@@ -190,9 +190,7 @@ def rate(outcome: Json, reference: Json, choice: Json | None) -> Figure | None:
 def _latency(outcome: Json, reference: Json) -> Figure | None:
     found = _ratio(reference, outcome, "p95_ms")
     was = f"was {figures.milliseconds(reference.get('p95_ms'))}"
-    return (
-        None if found is None else _less("One text, p95", figures.milliseconds(outcome["p95_ms"]), found, TIMES, was)
-    )
+    return None if found is None else _less("One text, p95", figures.milliseconds(outcome["p95_ms"]), found, TIMES, was)
 
 
 SIZES = ("smaller", "of the same size", "larger")

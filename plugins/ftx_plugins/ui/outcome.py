@@ -116,4 +116,3 @@ def _board(run: RunSeen, split: str) -> Board:
         for place, row in enumerate(rows)
     )
     return Board(split, rows[0].rows, tuple(shown), lines)
-

@@ -16,6 +16,7 @@ from ftx_plugins.report.page import TEMPLATES as REPORT_TEMPLATES
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = {
     "report.css": (REPORT_TEMPLATES / "report.css", "text/css"),
+    "icon.svg": (TEMPLATES / "icon.svg", "image/svg+xml"),
     "ui.css": (TEMPLATES / "ui.css", "text/css"),
     "ui.js": (TEMPLATES / "ui.js", "text/javascript"),
 }

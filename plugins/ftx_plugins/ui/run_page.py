@@ -53,6 +53,15 @@ class StepLine:
 
 
 @dataclass(frozen=True)
+class SettingsShown:
+    """The settings of one step, and what of them was set, on one line."""
+
+    name: str
+    settings: tuple[origins.Setting, ...]
+    chosen: str
+
+
+@dataclass(frozen=True)
 class Said:
     time: str
     step: str
@@ -80,7 +89,7 @@ class RunView:
     boards: tuple[outcome.Board, ...]
     cells: outcome.Cells
     log: tuple[Said, ...]
-    settings: tuple[origins.StepShown, ...]
+    settings: tuple[SettingsShown, ...]
     facts: tuple[tuple[str, str], ...]
 
 
@@ -139,7 +148,7 @@ def view(run: RunSeen, follower: Follower) -> RunView:
             Said(f"{datetime.fromtimestamp(line.time, UTC):%H:%M:%S}", line.step, line.kind, line.text)
             for line in reversed(follower.lines)
         ),
-        settings=tuple(origins.steps(run)),
+        settings=tuple(_settings(run)),
         facts=(*facts, *((("budget", limits),) if limits else ())),
     )
 
@@ -187,4 +196,15 @@ def _steps(run: RunSeen, follower: Follower) -> list[StepLine]:
                 len(done.result.get("warnings") or ()) if done else 0,
             )
         )
+    return found
+
+
+def _settings(run: RunSeen) -> list[SettingsShown]:
+    """Of all steps of the plan; of those that are done where it was not kept."""
+    planned = [(str(each["step"]), each["settings"]) for each in run.plan.get("steps", ())]
+    found = []
+    for name, values in planned or [(step.name, step.settings) for step in run.steps]:
+        settings = origins.settings_of(values)
+        if settings:
+            found.append(SettingsShown(name, settings, origins.in_short(settings)))
     return found

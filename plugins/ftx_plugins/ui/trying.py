@@ -74,9 +74,7 @@ class Tryout:
             # The memory of the one before is free before the next takes its own.
             self._predictor, self._loaded, self._notes = None, None, []
             runtimes = self._plugins.runtimes()
-            self._predictor = Predictor.load(
-                bundle.path, runtimes=runtimes, variant=variant, warn=self._notes.append
-            )
+            self._predictor = Predictor.load(bundle.path, runtimes=runtimes, variant=variant, warn=self._notes.append)
             self._loaded = wanted
         return self._predictor
 
