@@ -81,7 +81,7 @@ def scatter(
 def curves(
     series: Sequence[Series], *, x_title: str, y_title: str, share: bool = False, kept: float | None = None
 ) -> Markup:
-    """Lines over epochs; with two of the same epochs, what is between them is shaded. `kept` marks the epoch that was kept."""
+    """Lines over epochs; with two of the same epochs, what is between them is shaded. `kept` marks the one kept."""
     values = [y for line in series for _, y in line.points]
     places = [x for line in series for x, _ in line.points]
     up, across = y_axis(values, zero=not share), x_axis(places, count=min(6, max(1, len(set(places)) - 1)))

@@ -140,10 +140,7 @@ class _Site:
         if split not in (None, "test", "validation"):
             raise FtxError(f"{split[:40]} is no split", "choose test or validation")
         lines = [line for line in self._listing.lines() if line.evaluated]
-        if len(set(names)) < 2:
-            found = None
-        else:
-            found = compared(names, split, self._store)
+        found = None if len(set(names)) < 2 else compared(names, split, self._store)
         return self._pages.page("compare.html", lines=lines, names=names, split=split, found=found)
 
     def artifacts(self, request: Request) -> HTMLResponse:
@@ -168,8 +165,8 @@ class _Site:
         bundles = self._artifacts.bundles()
         wanted = form.get("bundle") or (bundles[0].digest if bundles else "")
         bundle = self._artifacts.open(wanted) if wanted else None
-        if bundle is not None and not isinstance(bundle, Bundle):
-            raise FtxError(f"{wanted[:12]} is a {bundle.kind}, and only a bundle can be tried", "export it first")
+        if bundle is not None and not (isinstance(bundle, Bundle) and bundle.meta.get("variants")):
+            raise FtxError(f"{wanted[:12]} is a {bundle.kind} without variants to try", "export it: ftx run export")
         tried: Tried | None = None
         error: FtxError | None = None
         text = form.get("text", "")

@@ -62,7 +62,7 @@ class ArtifactView:
     files: tuple[File, ...]
     tables: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     """(title, (name, value) pairs)."""
-    bundle: bool
+    can_be_tried: bool
 
 
 class Artifacts:
@@ -82,7 +82,9 @@ class Artifacts:
         )
 
     def bundles(self) -> list[ArtifactLine]:
-        return [line for line in self.lines() if line.kind == Bundle.kind and not line.damaged]
+        """Those with variants to try, the newest first."""
+        found = self._manifests()
+        return [line for line in self.lines() if _can_be_tried(found.get(line.digest))]
 
     def open(self, digest: str) -> Artifact:
         """`FtxError` where the store has none, or a damaged one."""
@@ -117,7 +119,7 @@ class Artifacts:
             made_by,
             tuple(_files(artifact)),
             tuple(_tables(manifest)),
-            isinstance(artifact, Bundle),
+            _can_be_tried(manifest),
         )
 
     def file(self, digest: str, name: str) -> Path:
@@ -142,6 +144,10 @@ class Artifacts:
                     except FtxError as error:
                         self._known[digest] = error.message
             return dict(self._known)
+
+
+def _can_be_tried(found: Manifest | str | None) -> bool:
+    return isinstance(found, Manifest) and found.kind == Bundle.kind and bool(found.meta.get("variants"))
 
 
 def _line(digest: str, found: Manifest | str) -> ArtifactLine:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -137,12 +136,11 @@ def run_line(run: RunSeen, follower: Follower | None) -> RunLine:
 
 def marks(run: RunSeen, follower: Follower | None) -> list[Mark]:
     """The planned steps but evaluations, which follow each of the others."""
-    found = [
+    return [
         Mark(name, state)
         for name, state in zip(step_names(run, follower), states(run, follower), strict=True)
         if not name.startswith("evaluate")
     ]
-    return found
 
 
 def step_names(run: RunSeen, follower: Follower | None) -> list[str]:
@@ -183,8 +181,3 @@ def clock(moment: str) -> str:
 def since(moment: str) -> str:
     """How long ago that was."""
     return figures.seconds(max(0.0, time.time() - datetime.fromisoformat(moment).timestamp()))
-
-
-def newest_evaluated(lines: Sequence[RunLine]) -> list[RunLine]:
-    """Runs that can be compared."""
-    return [line for line in lines if line.evaluated]

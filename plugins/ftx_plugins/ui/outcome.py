@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ftx.scoreboard import Row
 from ftx.tasks import TASKS, TEXT_CLASSIFICATION
 from ftx_plugins.report import figures
 from ftx_plugins.report.gather import RunSeen
@@ -93,18 +94,16 @@ def boards(run: RunSeen) -> list[Board]:
 
 def _board(run: RunSeen, split: str) -> Board:
     rows = [row for row in run.rows if row.split == split]
-    columns = {
-        title: [cell(row) for row in rows]
-        for title, cell in (
-            ("accuracy", lambda row: figures.percent(row.accuracy)),
-            ("macro F1", lambda row: figures.percent(row.f1_macro)),
-            (TITLES.get(rows[0].metric, rows[0].metric), lambda row: figure(row.metric, row.score)),
-            ("labels changed", lambda row: figures.percent(row.flip_rate, 2)),
-            ("p95", lambda row: figures.milliseconds(row.p95_ms)),
-            ("rows/s", lambda row: figures.rate(row.rows_per_second)),
-            ("size", lambda row: figures.megabytes(row.size_mb)),
-        )
+    cells: Mapping[str, Callable[[Row], str]] = {
+        "accuracy": lambda row: figures.percent(row.accuracy),
+        "macro F1": lambda row: figures.percent(row.f1_macro),
+        TITLES.get(rows[0].metric, rows[0].metric): lambda row: figure(row.metric, row.score),
+        "labels changed": lambda row: figures.percent(row.flip_rate, 2),
+        "p95": lambda row: figures.milliseconds(row.p95_ms),
+        "rows/s": lambda row: figures.rate(row.rows_per_second),
+        "size": lambda row: figures.megabytes(row.size_mb),
     }
+    columns = {title: [cell(row) for row in rows] for title, cell in cells.items()}
     shown = {title: found for title, found in columns.items() if any(each != figures.NONE for each in found)}
     lines = tuple(
         (

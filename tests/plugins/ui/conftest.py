@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from ftx_plugins.ui.server import server as make_server
 from ftx_serving.listening import listen
 
 FIRST, SECOND = "20260102-030405-00000", "20260102-030406-00000"
+NONE: Mapping[str, str] = MappingProxyType({})
 HOSTILE = "<script>window.hurt = 1</script><img src=x onerror='window.hurt = 2'>"
 
 
@@ -46,7 +48,9 @@ class Site:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def request(self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] = {}) -> Answer:  # noqa: B006
+    def request(
+        self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Answer:
         """The path is sent as it is, dots and all."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.putrequest(method, path, skip_host="Host" in headers)
