@@ -123,7 +123,8 @@ class RunPage:
 def view(run: RunSeen, follower: Follower) -> RunView:
     record = run.record
     reportable = run.plan.get("task", TEXT_CLASSIFICATION) == TEXT_CLASSIFICATION
-    lead = headline(run) if reportable else None
+    # Of a run that has measured nothing yet, what it is doing says more.
+    lead = headline(run) if reportable and (run.final or record.status != "running") else None
     error = record.error or {}
     step = follower.current if record.status == "running" and len(follower.steps) > len(record.steps) else None
     facts = [(name, str(run.plan[name])) for name in ("model", "task", "seed", "device") if name in run.plan]
