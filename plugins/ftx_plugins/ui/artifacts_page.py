@@ -128,7 +128,7 @@ class Artifacts:
         path = (artifact.path / name).resolve()
         inside = path.is_relative_to(artifact.path.resolve())
         if name not in artifact.manifest.files or not inside or not path.is_file():
-            raise FtxError(f"the artifact {digest[:12]} has no file of that name", "see what it has on its page")
+            raise FtxError(f"there is no such file in {digest[:12]}", "see what it has on its page")
         return path
 
     def _manifests(self) -> dict[str, Manifest | str]:
