@@ -39,14 +39,15 @@ SECONDS_BETWEEN_LISTS = 2.0
 OF_REPORT = {"content-security-policy": "frame-ancestors 'none'"}
 
 
-def build(store: Store, plugins: PluginManager, host: str) -> Guard:
-    """The application for a server that listens on `host`."""
-    return Guard(_Site(store, plugins).application(), host)
+def build(store: Store, plugins: PluginManager, host: str, is_stopping: Callable[[], bool]) -> Guard:
+    """The application for a server that listens on `host`; what follows a run ends when that `is_stopping`."""
+    return Guard(_Site(store, plugins, is_stopping).application(), host)
 
 
 class _Site:
-    def __init__(self, store: Store, plugins: PluginManager) -> None:
+    def __init__(self, store: Store, plugins: PluginManager, is_stopping: Callable[[], bool]) -> None:
         self._store = store
+        self._is_stopping = is_stopping
         self._pages = Pages(store.root)
         self._listing = Listing(store)
         self._artifacts = Artifacts(store)
@@ -96,7 +97,7 @@ class _Site:
                 "runs_parts.html", ("lines",), self._listing.lines(None if everything else FEW_RUNS)
             ), True
 
-        return _stream(parts, SECONDS_BETWEEN_LISTS)
+        return self._stream(parts, SECONDS_BETWEEN_LISTS)
 
     def run(self, request: Request) -> HTMLResponse:
         identity = request.path_params["run"]
@@ -115,7 +116,10 @@ class _Site:
                 return {}, False
             return self._pages.parts("run_parts.html", PARTS, view), view.status == "running"
 
-        return _stream(parts, SECONDS_BETWEEN_LOOKS)
+        return self._stream(parts, SECONDS_BETWEEN_LOOKS)
+
+    def _stream(self, parts: Callable[[], tuple[Parts, bool]], seconds: float) -> StreamingResponse:
+        return StreamingResponse(changes(parts, seconds, self._is_stopping), media_type="text/event-stream")
 
     def _page_of(self, identity: str) -> RunPage:
         """`FtxError` unless there is such a run: what is asked for is the name of no other folder."""
@@ -188,10 +192,6 @@ class _Site:
             tried=tried,
             error=error,
         )
-
-
-def _stream(parts: Callable[[], tuple[Parts, bool]], seconds: float) -> StreamingResponse:
-    return StreamingResponse(changes(parts, seconds), media_type="text/event-stream")
 
 
 def _no_run(identity: str) -> FtxError:

@@ -30,18 +30,18 @@ def serve(store: Store, plugins: PluginManager, host: str, port: int, say: Calla
 
 def server(store: Store, plugins: PluginManager, host: str) -> uvicorn.Server:
     """The server, for a socket that listens on `host`."""
-    return _Server(
+    running = _Server(
         uvicorn.Config(
-            build(store, plugins, host),
+            build(store, plugins, host, lambda: running.should_exit),
             ws="none",
             lifespan="off",
             log_level="warning",
             access_log=False,
             server_header=False,
-            # Pages that follow a run never end by themselves.
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=2,
         )
     )
+    return running
 
 
 class _Server(uvicorn.Server):

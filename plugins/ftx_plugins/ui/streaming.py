@@ -10,13 +10,18 @@ from collections.abc import AsyncIterator, Callable, Mapping
 Parts = Mapping[str, str]
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment is sent, so that a connection that is gone is noticed."""
+SECONDS_BETWEEN_GLANCES = 0.25
+"""After which a server that is to stop is noticed."""
 
 
-async def changes(parts: Callable[[], tuple[Parts, bool]], seconds: float) -> AsyncIterator[str]:
+async def changes(
+    parts: Callable[[], tuple[Parts, bool]], seconds: float, is_stopping: Callable[[], bool]
+) -> AsyncIterator[str]:
     """Each event is JSON, part -> HTML. `parts` gives them all, and whether they may still change; it is asked every so
     many `seconds`, in a thread.
 
-    The first event has all parts: what happened since the page was made is in it. The last one is `over`.
+    The first event has all parts: what happened since the page was made is in it. The last one is `over`, unless the
+    server stops before.
     """
     sent: dict[str, str] = {}
     spoke = time.monotonic()
@@ -33,4 +38,8 @@ async def changes(parts: Callable[[], tuple[Parts, bool]], seconds: float) -> As
         if not changing:
             yield "event: over\ndata: {}\n\n"
             return
-        await asyncio.sleep(seconds)
+        waited = time.monotonic() + seconds
+        while time.monotonic() < waited:
+            if is_stopping():
+                return
+            await asyncio.sleep(SECONDS_BETWEEN_GLANCES)

@@ -54,10 +54,8 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
 
 def all_paths(site: Site) -> list[str]:
     digest = find_run(FIRST, site.store).steps[3]["artifact"]["digest"]
-    return ["/runs", f"/runs/{FIRST}", f"/runs/{FAILED}", f"/compare?run={FIRST}&run={SECOND}", "/artifacts"] + [
-        f"/artifacts/{digest}",
-        "/try",
-    ]
+    runs = ["/runs", f"/runs/{FIRST}", f"/runs/{FAILED}", f"/compare?run={FIRST}&run={SECOND}"]
+    return [*runs, "/artifacts", f"/artifacts/{digest}", "/try"]
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE])
@@ -76,7 +74,7 @@ def test_a_run_in_another_terminal_grows_on_the_page(site: Site, going: Going, v
     going.tell("step_log", step="train:finetune", message=f"all well {HOSTILE}")
     page.get_by_text("4 of 10 steps").wait_for()
     page.get_by_text("all well <script>window.hurt = 1</script>").wait_for()
-    assert page.locator(".present .chart circle").count() == 4
+    assert page.locator(".present .chart circle").count() == 6  # two, and four more
     assert page.evaluate("typeof window.hurt") == "undefined" and page.locator("img").count() == 0
     going.record.status, going.record.finished = "done", going.record.started
     going.record.save(site.store)
@@ -182,7 +180,7 @@ def test_text_has_the_contrast_that_wcag_asks_for(filled: Site, visit: Callable[
     for path in all_paths(filled):
         page.goto(filled.address + path)
         ratios = page.evaluate(CONTRASTS)
-        assert len(ratios) > 10 and ratios[0][0] >= 4.5, (path, ratios[:5])
+        assert len(ratios) > 8 and ratios[0][0] >= 4.5, (path, ratios[:5])
 
 
 CONTRASTS = """() => {
