@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ftx.scoreboard import Row
+from ftx.tasks import FIGURES
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -171,14 +172,11 @@ def _scoreboard_table(split: str, rows: Sequence[Row], width: int) -> Table:
         dropped = max(shown, key=lambda column: column.rank)
         shown.remove(dropped)
     for column in shown:
-        title = _METRICS.get(rows[0].metric, rows[0].metric) if column.title == "score" else column.title
+        title = FIGURES.get(rows[0].metric, rows[0].metric) if column.title == "score" else column.title
         table.add_column(title, justify="left" if column.title in ("step", "variant") else "right", no_wrap=True)
     for place in range(len(rows)):
         table.add_row(*(cells[column][place] for column in shown))
     return table
-
-
-_METRICS = {"f1_micro": "micro F1", "rmse": "RMSE"}
 
 
 def _left_out(rows: Sequence[Row]) -> set[str]:

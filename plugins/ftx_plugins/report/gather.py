@@ -16,6 +16,7 @@ from ftx.runs import RunRecord, read_plan
 from ftx.scoreboard import Row, model_name
 from ftx.store import Store
 from ftx.tasks import TEXT_CLASSIFICATION
+from ftx_plugins.report.rows import KeptLogits, read_logits
 
 Json = Mapping[str, Any]
 
@@ -88,6 +89,11 @@ class Evaluated:
         return next((model for model in self.models if model_name(model) == name), None)
 
     @cached_property
+    def kept(self) -> KeptLogits:
+        """What `logits.npz` holds, read once; nothing where the store no longer has it."""
+        return read_logits(self.evaluation)
+
+    @cached_property
     def flips(self) -> list[dict[str, str]]:
         """The rows of `flips.csv`; none where the store no longer has it."""
         path = self.evaluation.path / "flips.csv" if self.evaluation else None
@@ -135,9 +141,14 @@ class RunSeen:
         return next((model for model in own if model_name(model) == chosen), own[0])
 
     @cached_property
+    def race(self) -> StepDone | None:
+        """The step that measured the variants against each other, and chose."""
+        return next((step for step in reversed(self.steps) if "candidates" in step.metrics), None)
+
+    @property
     def choice(self) -> Json | None:
-        """What the choose step measured."""
-        return next((step.metrics for step in reversed(self.steps) if "candidates" in step.metrics), None)
+        """What it measured."""
+        return self.race.metrics if self.race else None
 
     def of_stage(self, *stages: str) -> list[StepDone]:
         return [step for step in self.steps if step.stage in stages]

@@ -7,22 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftx.scoreboard import Row
-from ftx.tasks import TASKS, TEXT_CLASSIFICATION
+from ftx.tasks import FIGURES, IN_UNITS, TASKS, TEXT_CLASSIFICATION
 from ftx_plugins.report import figures
 from ftx_plugins.report.gather import RunSeen
 from ftx_plugins.report.headline import Figure, rate, size
 from ftx_plugins.report.scores import is_outcome
 
 Json = Mapping[str, Any]
-TITLES = {
-    "accuracy": "accuracy",
-    "subset_accuracy": "all labels right",
-    "f1_micro": "micro F1",
-    "f1_macro": "macro F1",
-    "rmse": "RMSE",
-}
-IN_UNITS = ("rmse", "mae")
-"""Figures in units of the target, which are no shares."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,7 @@ def figure(name: str, value: float | None) -> str:
 def _quality(outcome: Json, name: str) -> Figure | None:
     if outcome.get(name) is None:
         return None
-    title, value = TITLES.get(name, name), figure(name, outcome[name])
+    title, value = FIGURES.get(name, name), figure(name, outcome[name])
     against = outcome.get("against_reference", {}).get(name)
     if against is None:
         return Figure(title, value)
@@ -97,7 +88,7 @@ def _board(run: RunSeen, split: str) -> Board:
     cells: Mapping[str, Callable[[Row], str]] = {
         "accuracy": lambda row: figures.percent(row.accuracy),
         "macro F1": lambda row: figures.percent(row.f1_macro),
-        TITLES.get(rows[0].metric, rows[0].metric): lambda row: figure(row.metric, row.score),
+        FIGURES.get(rows[0].metric, rows[0].metric): lambda row: figure(row.metric, row.score),
         "labels changed": lambda row: figures.percent(row.flip_rate, 2),
         "p95": lambda row: figures.milliseconds(row.p95_ms),
         "rows/s": lambda row: figures.rate(row.rows_per_second),
