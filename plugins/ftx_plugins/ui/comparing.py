@@ -14,8 +14,8 @@ from ftx.verdict import sentence, what_would_tell
 from ftx_plugins.evaluate.compare import compare
 from ftx_plugins.report import figures
 from ftx_plugins.report.beside import Beside, beside, pair
-from ftx_plugins.report.gather import RunSeen, open_made, see
-from ftx_plugins.ui.listing import plan_of
+from ftx_plugins.report.gather import RunSeen, open_made
+from ftx_plugins.ui.listing import seen
 
 
 @dataclass(frozen=True)
@@ -69,4 +69,4 @@ def _seen(name: str, store: Store) -> RunSeen:
     record = find_run(name, store)
     if record is None:
         raise FtxError(f"there is no run {name[:40]}", "see the list of runs")
-    return see(record, plan_of(store, record.id), lambda made: open_made(made, store))
+    return seen(record, store, lambda made: open_made(made, store))

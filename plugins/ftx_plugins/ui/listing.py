@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ftx.artifacts import Artifact
+from ftx.errors import FtxError
 from ftx.runs import RunRecord, is_going_on, read_plan, read_record, record_files
 from ftx.store import Store
 from ftx_plugins.report import figures
-from ftx_plugins.report.gather import RunSeen, see
+from ftx_plugins.report.gather import Json, RunSeen, see
 from ftx_plugins.report.page import took
 from ftx_plugins.ui.following import Follower, StepFollowed
 from ftx_plugins.ui.outcome import Cells, cells
@@ -95,7 +97,10 @@ class Listing:
         record = read_record(path)
         if record is None:
             return None
-        run = see(record, plan_of(self._store, identity), lambda made: None)
+        try:
+            run = seen(record, self._store, lambda made: None)
+        except FtxError:
+            return None  # its page says why
         if run.plan or record.status != "running":  # one that starts is recorded before its plan is
             self._known[identity] = (stamp, run)
         return run
@@ -106,12 +111,20 @@ class Listing:
         return follower
 
 
-def plan_of(store: Store, identity: str) -> dict[str, object]:
-    """The plan of a run; empty where it is not kept, or was cut short."""
+def seen(record: RunRecord, store: Store, opened: Callable[[Json | None], Artifact | None]) -> RunSeen:
+    """A run with its plan, as far as that is kept; `opened` opens what a step made. `FtxError` where another version
+    wrote what this one does not know."""
     try:
-        return read_plan(store, identity)
-    except json.JSONDecodeError:
-        return {}
+        plan = read_plan(store, record.id)
+    except ValueError:
+        plan = {}  # cut short
+    try:
+        return see(record, plan, opened)
+    except (TypeError, ValueError, KeyError) as error:
+        raise FtxError(
+            f"the run {record.id} was written by another version of ftx: {str(error).splitlines()[0]}",
+            "look at it with that version, or run it again",
+        ) from error
 
 
 def run_line(run: RunSeen, follower: Follower | None) -> RunLine:

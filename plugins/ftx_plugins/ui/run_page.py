@@ -14,12 +14,12 @@ from ftx.store import Store
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.report import figures, origins
 from ftx_plugins.report.charts import Series, curves
-from ftx_plugins.report.gather import RunSeen, open_made, see
+from ftx_plugins.report.gather import RunSeen, open_made
 from ftx_plugins.report.headline import headline
 from ftx_plugins.report.page import took
 from ftx_plugins.ui import outcome
 from ftx_plugins.ui.following import Follower, StepFollowed
-from ftx_plugins.ui.listing import STATES, TONES, clock, doing, plan_of, since, states, step_names
+from ftx_plugins.ui.listing import STATES, TONES, clock, doing, seen, since, states, step_names
 
 PARTS = ("state", "now", "steps", "board", "log")
 """What changes while a run goes on, in the order of the page; each is a macro of `run_parts.html`."""
@@ -100,7 +100,7 @@ class RunPage:
         self._identity, self._store = identity, store
         self._folder: Path = store.runs / identity
         self._follower = Follower(self._folder)
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, str] | None = None
         self._run: RunSeen | None = None
 
     def view(self) -> RunView | None:
@@ -113,11 +113,12 @@ class RunPage:
 
     def _seen(self, record: RunRecord) -> RunSeen:
         """The artifacts are opened anew only when a step has come to its end."""
-        stamp = (len(record.steps), len(self._run.plan if self._run else ()))
-        if self._run is None or self._stamp != stamp or self._run.record.status != record.status:
-            self._run = see(record, plan_of(self._store, record.id), lambda made: open_made(made, self._store))
-            self._stamp = (len(record.steps), len(self._run.plan))
-        return self._run
+        known = self._run
+        # A run that starts is recorded before its plan is.
+        if known is None or not known.plan or self._stamp != (len(record.steps), record.status):
+            self._run = known = seen(record, self._store, lambda made: open_made(made, self._store))
+            self._stamp = (len(record.steps), record.status)
+        return known
 
 
 def view(run: RunSeen, follower: Follower) -> RunView:

@@ -12,6 +12,7 @@ from tests.plugins.ui.test_pages import row_of, words
 
 from ftx.runs import RunRecord, list_runs, new_run
 from ftx_plugins.ui.following import MOST_LINES, MOST_POINTS, Curve, Follower, StepFollowed
+from ftx_plugins.ui.run_page import RunPage
 
 
 def test_progress_loss_and_messages_come_while_the_run_goes_on(site: Site, going: Going) -> None:
@@ -32,6 +33,19 @@ def test_progress_loss_and_messages_come_while_the_run_goes_on(site: Site, going
     more = site.events(events, tell_more)
     assert "to 0.5000" in more["now"] and "validation" in more["now"]
     assert "<script>" not in more["log"] and "&lt;script&gt;" in more["log"]
+
+
+def test_a_plan_that_is_written_after_the_page_was_opened_is_shown(site: Site, going: Going) -> None:
+    plan = site.store.runs / going.record.id / "plan.json"
+    kept = plan.read_text()
+    plan.unlink()
+    page = RunPage(going.record.id, site.store)
+    before = page.view()
+    assert before is not None and before.facts == ()
+    plan.write_text(kept)
+    after = page.view()
+    assert after is not None and after.facts[0] == ("model", "tiny")
+    assert [each.name for each in after.settings][-1] == "export:bundle"
 
 
 def test_the_stream_ends_with_the_run_and_says_what_came_of_it(site: Site, going: Going) -> None:

@@ -147,3 +147,24 @@ def test_what_is_not_there_is_said_with_the_way_back(filled: Site) -> None:
 def test_texts_of_rows_are_escaped_in_the_report(filled: Site) -> None:
     page = filled.get(f"/report?run={FIRST}").text
     assert HOSTILE_ROW not in page and "&lt;img src=x" in page
+
+
+def test_a_run_of_another_version_hides_no_other_and_its_page_says_so(site: Site) -> None:
+    write_run(site.store, FIRST)
+    write_run(site.store, SECOND)
+    plan = site.store.runs / SECOND / "plan.json"
+    plan.write_text(plan.read_text().replace('"budget": {}', '"budget": {"of_the_future": 1}'))
+    page = site.get("/runs").text
+    assert f"/runs/{FIRST}" in page and f"/runs/{SECOND}" not in page
+    answer = site.get(f"/runs/{SECOND}")
+    assert answer.status == 400 and "written by another version of ftx" in answer.text
+
+
+def test_a_run_whose_plan_was_not_kept_or_was_cut_short_is_shown(site: Site) -> None:
+    write_run(site.store, FIRST)
+    write_run(site.store, SECOND)
+    (site.store.runs / FIRST / "plan.json").unlink()
+    (site.store.runs / SECOND / "plan.json").write_text('{"model": "ti')
+    for run in (FIRST, SECOND):
+        assert "train:finetune done" in row_of(site.get("/runs").text, run)
+        assert "Scoreboard" in site.get(f"/runs/{run}").text
