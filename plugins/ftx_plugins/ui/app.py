@@ -139,13 +139,14 @@ class _Site:
         return HTMLResponse(render(records, self._store), headers=OF_REPORT)
 
     def compare(self, request: Request) -> HTMLResponse:
-        names = request.query_params.getlist("run")[:2]
+        named = request.query_params.getlist("run")
+        names = named[:2]
         split = request.query_params.get("split") or None
         if split not in (None, "test", "validation"):
             raise FtxError(f"{split[:40]} is no split", "choose test or validation")
         lines = [line for line in self._listing.lines() if line.evaluated]
         found = None if len(set(names)) < 2 else compared(names, split, self._store)
-        return self._pages.page("compare.html", lines=lines, names=names, split=split, found=found)
+        return self._pages.page("compare.html", lines=lines, names=names, more=len(named) > 2, split=split, found=found)
 
     def artifacts(self, request: Request) -> HTMLResponse:
         return self._pages.page("artifacts.html", lines=self._artifacts.lines())

@@ -112,6 +112,11 @@ def test_the_same_run_twice_is_not_compared(filled: Site) -> None:
     assert "Both are the same run" in filled.get(f"/compare?run={FIRST}&run={FIRST}").text
 
 
+def test_of_more_than_two_runs_the_first_two_are_compared_and_that_is_said(filled: Site) -> None:
+    said = words(filled.get(f"/compare?run={FIRST}&run={SECOND}&run=20260102-030407-00000").text)
+    assert "Cannot tell" in said and "these are the first two" in said
+
+
 def test_an_artifact_shows_what_it_was_made_of_what_it_went_into_and_its_files(filled: Site) -> None:
     steps = {step["step"]: step["artifact"]["digest"] for step in find_run(FIRST, filled.store).steps}
     page = filled.get(f"/artifacts/{steps['prune:structured']}").text
