@@ -19,6 +19,8 @@ from ftx.store import Store, disk_errors, write_atomically
 
 LATEST = "latest"
 PLAN = "plan.json"
+CLOCKS_APART = 60.0
+"""Seconds by which the system's time may be set while a process runs, which moves when that is said to have begun."""
 
 
 @dataclass
@@ -79,20 +81,51 @@ def timestamp(moment: datetime | None = None) -> str:
 
 
 def list_runs(store: Store) -> Iterator[RunRecord]:
-    """All runs, the newest first; one that is `running` without a process is `killed`."""
-    for path in sorted(store.runs.glob("*/run.json"), reverse=True) if store.runs.is_dir() else ():
-        try:
-            record = RunRecord(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
-            continue  # written by another version: not ours to read
-        if record.status == "running" and not psutil.pid_exists(record.pid):
-            record.status = "killed"
-        yield record
+    """All runs, the newest first; one that is `running` without its process is `killed`."""
+    for path in record_files(store):
+        record = read_record(path)
+        if record is not None:
+            yield record
 
 
 def find_run(identity: str, store: Store) -> RunRecord | None:
     """The run with this ID; None where there is none."""
-    return next((run for run in list_runs(store) if run.id == identity), None)
+    path = next((path for path in record_files(store) if path.parent.name == identity), None)
+    return None if path is None else read_record(path)
+
+
+def record_files(store: Store) -> list[Path]:
+    """The `run.json` of every run, the newest first."""
+    return sorted(store.runs.glob("*/run.json"), reverse=True) if store.runs.is_dir() else []
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """A run as its `run.json` holds it now; None where another version wrote it, or nobody has it any more."""
+    try:
+        record = RunRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, FileNotFoundError):
+        return None
+    if record.status == "running" and not is_going_on(record):
+        record.status = "killed"
+    return record
+
+
+def is_going_on(record: RunRecord) -> bool:
+    """Whether the process that carries out the run is there.
+
+    One that was killed may be a zombie still, and its number may since belong to another process: one that began
+    after the run.
+    """
+    try:
+        process = psutil.Process(record.pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        began = process.create_time()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    return began <= datetime.fromisoformat(record.started).timestamp() + CLOCKS_APART
 
 
 def find_artifact(reference: str, store: Store) -> Artifact:

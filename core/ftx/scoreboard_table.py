@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ftx.scoreboard import Row
-
-METRICS = {"f1_micro": "micro F1", "rmse": "RMSE"}
-"""Names of tasks' own metrics, as they are shown."""
+from ftx.tasks import FIGURES
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
 
 def title_of(column: Column, rows: Sequence[Row]) -> str:
     """What stands above the column: of the score, the name of the task's own metric."""
-    return METRICS.get(rows[0].metric, rows[0].metric) if column.title == "score" else column.title
+    return FIGURES.get(rows[0].metric, rows[0].metric) if column.title == "score" else column.title
 
 
 def _percent(value: float | None) -> str:

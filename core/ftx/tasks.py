@@ -15,6 +15,23 @@ OF_WHOLE_TEXTS = (TEXT_CLASSIFICATION, MULTI_LABEL, REGRESSION)
 """Tasks with one answer, of whatever kind, to a text."""
 LOWER_IS_BETTER = frozenset({"loss", "rmse", "mae"})
 """Figures of which less is better."""
+FIGURES = {
+    "accuracy": "accuracy",
+    "subset_accuracy": "all labels right",
+    "f1_micro": "micro F1",
+    "f1_macro": "macro F1",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "entity_f1": "entity F1",
+    "entity_precision": "entity precision",
+    "entity_recall": "entity recall",
+    "token_accuracy": "token accuracy",
+}
+"""Metric -> its title."""
+IN_UNITS = ("rmse", "mae")
+"""Figures in units of the target, of which hundredths mean nothing."""
 SEQUENCE_HEAD = "ForSequenceClassification"
 """How the names of architectures with a head on top of the whole text end, and of those with one on each token."""
 TOKEN_HEAD = "ForTokenClassification"

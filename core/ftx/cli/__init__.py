@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "compare": ("ftx.cli.compare:compare", "Say which of two models is better, or that the rows cannot tell"),
     "show": ("ftx.cli.show:show", "Show an artifact or a run"),
     "report": ("ftx.cli.run_report:report", "Write what a run lost and gained as one HTML page, or as Markdown"),
+    "ui": ("ftx.cli.ui:ui", "Look at runs, artifacts and reports in a browser, and try a bundle"),
     "runs": ("ftx.cli.runs:runs", "List the runs of this project"),
     "steps": ("ftx.cli.steps:steps", "List the steps, or show one with its settings"),
     "plugins": ("ftx.cli.plugins:plugins", "List what is installed, and what is broken"),

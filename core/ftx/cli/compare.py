@@ -13,6 +13,7 @@ from ftx.errors import FtxError
 from ftx.looked_at import find_pair
 from ftx.step import load_by_name
 from ftx.tasks import TEXT_CLASSIFICATION
+from ftx.verdict import sentence, what_would_tell
 
 
 @click.command()
@@ -44,7 +45,6 @@ def compare(
 
 def _lines(found: Mapping[str, Any]) -> list[str]:
     """The comparison in words."""
-    a, b = (f"{found[side]['reference']} ({found[side]['model']})" for side in ("a", "b"))
     test = found["mcnemar"]
     lines = [f"{found['rows']} rows of the {found['split']} split; in brackets 95% bootstrap intervals"]
     right = "accuracy" if found["task"] == TEXT_CLASSIFICATION else "all right"
@@ -59,23 +59,4 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         f"  right     A alone {test['only_first']} rows, B alone {test['only_second']} rows; McNemar's exact "
         f"p = {test['p_value']:.3g}"
     )
-    sentence = {
-        "better": f"B is better than A: {b} than {a}",
-        "worse": f"B is worse than A: {b} than {a}",
-        "cannot tell": f"cannot tell whether {b} is better or worse than {a}",
-    }
-    return [*lines, f"verdict: {sentence[found['verdict']]}", *_what_would_tell(found)]
-
-
-def _what_would_tell(found: Mapping[str, Any]) -> list[str]:
-    if found["verdict"] != "cannot tell":
-        return []
-    if found["detectable"] is None:
-        return ["  both are right on the same rows: no number of rows like these would tell"]
-    smallest = f"  {found['rows']} rows tell differences of {found['detectable']:.4f} and more, four times in five"
-    if found["more_rows"] is None:
-        return [f"{smallest}; here there is none"]
-    return [
-        f"  about {found['more_rows']} more rows would tell, if the difference is as large as it seems here",
-        smallest,
-    ]
+    return [*lines, f"verdict: {sentence(found)}", *(f"  {line}" for line in what_would_tell(found))]

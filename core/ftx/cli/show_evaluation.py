@@ -16,20 +16,8 @@ from rich.table import Table
 from ftx.artifacts import Evaluation
 from ftx.console import FULL_WIDTH
 from ftx.scoreboard import model_name
+from ftx.tasks import FIGURES, IN_UNITS
 
-FIGURES = {
-    "accuracy": "accuracy",
-    "subset_accuracy": "all labels right",
-    "f1_micro": "micro F1",
-    "f1_macro": "macro F1",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-}
-"""Metric -> its title."""
-IN_UNITS = ("rmse", "mae")
-"""Figures in units of the target, of which hundredths mean nothing."""
 WORST = 5
 """How many slices of each kind are shown."""
 NUMBERS = {"row": int, "margin_before": float, "margin_after": float}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 420, 290
-LEFT, RIGHT, TOP, BOTTOM = 62, 20, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 14, 44
 """Of the plot within the SVG, in its units. A chart is drawn about as wide as it is shown on a telephone, so that its
 text is legible there without another drawing for it."""
 
@@ -68,16 +68,16 @@ def frame(across: Axis, up: Axis, titles: tuple[str, str], texts: tuple[Callable
     ]
     parts += [
         Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            across.at(tick), HEIGHT - BOTTOM + 17, texts[0](tick)
+            across.at(tick), HEIGHT - BOTTOM + 20, texts[0](tick)
         )
         for tick in across.ticks
     ]
     parts.append(Markup('</g><g class="titles">'))
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(middle, HEIGHT - 8, titles[0]))
+    parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(middle, HEIGHT - 5, titles[0]))
     side = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(
-        Markup('<text transform="translate(13 {}) rotate(-90)" text-anchor="middle">{}</text></g>').format(
+        Markup('<text transform="translate(11 {}) rotate(-90)" text-anchor="middle">{}</text></g>').format(
             side, titles[1]
         )
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftx.artifacts import Evaluation
 from ftx.errors import FtxError
-from ftx.looked_at import find_pair
+from ftx.looked_at import SPLITS, LookedAt
 from ftx.scoreboard import model_name
-from ftx.store import Store
 from ftx_plugins.report import figures
 from ftx_plugins.report.gather import RunSeen
 
@@ -25,8 +25,8 @@ class Beside:
     settings: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def beside(runs: Sequence[RunSeen], store: Store) -> Beside | None:
-    """None for one run alone."""
+def beside(runs: Sequence[RunSeen], *, verdicts: bool = True) -> Beside | None:
+    """None for one run alone. `verdicts` compares each with the first, which needs scikit-learn."""
     if len(runs) < 2:
         return None
     lines = [
@@ -39,8 +39,9 @@ def beside(runs: Sequence[RunSeen], store: Store) -> Beside | None:
         ("p95 of one text", tuple((figures.milliseconds((run.outcome or {}).get("p95_ms")), "") for run in runs)),
         ("rows a second", tuple((figures.rate((run.outcome or {}).get("rows_per_second")), "") for run in runs)),
         ("size", tuple((figures.megabytes((run.outcome or {}).get("size_mb")), "") for run in runs)),
-        ("against the first", (("", ""), *(_verdict(runs[0], run, store) for run in runs[1:]))),
     ]
+    if verdicts:
+        lines.append(("against the first", (("", ""), *(_verdict(runs[0], run) for run in runs[1:]))))
     return Beside(tuple(run.record.id for run in runs), tuple(lines), tuple(_different_settings(runs)))
 
 
@@ -61,15 +62,45 @@ def _flips(run: RunSeen) -> tuple[str, str]:
     return (figures.percent(outcome.get("flip_rate"), 2), figures.percent_interval(ends))
 
 
-def _verdict(first: RunSeen, other: RunSeen, store: Store) -> tuple[str, str]:
+def pair(first: RunSeen, other: RunSeen, split: str | None = None) -> tuple[LookedAt, LookedAt]:
+    """The outcomes of two runs in the evaluations that they have of a split of the same data; the test split's where
+    both have it. Raises `FtxError` where there are none."""
+    hint = f"evaluate both on the same: ftx eval {first.record.id}; ftx eval {other.record.id}"
+    for name in SPLITS if split is None else (split,):
+        one, two = (_of_outcome(run, name) for run in (first, other))
+        if one is None or two is None:
+            continue
+        data = [each.evaluation.manifest.inputs.get("data", "") for each in (one, two)]
+        if data[0] == data[1]:
+            return one, two
+        raise FtxError(
+            f"the two were evaluated on different data ({data[0][:12] or 'unknown'} and {data[1][:12] or 'unknown'}): "
+            "a row of one may have trained the other",
+            hint,
+        )
+    wanted = f"of the {split} split" if split else "of any split"
+    raise FtxError(f"the store has no evaluation {wanted} of what both runs end with", hint)
+
+
+def _of_outcome(run: RunSeen, split: str) -> LookedAt | None:
+    """What the run ends with, in its last evaluation of a split that the store still has."""
+    name = model_name(run.outcome) if run.outcome else None
+    for each in reversed(run.evaluated):
+        kept = each.step.artifact
+        # Before the test split is looked at, each step's model is evaluated: the last one is the outcome's.
+        if each.split == split and isinstance(kept, Evaluation) and name is not None and each.model(name):
+            return LookedAt(run.record.id, kept, name)
+    return None
+
+
+def _verdict(first: RunSeen, other: RunSeen) -> tuple[str, str]:
     """Of `ftx compare`, by the outcomes; or why there is none."""
     if first.outcome is None or other.outcome is None:
         return ("not compared", "one of them was not evaluated")
     from ftx_plugins.evaluate.compare import compare  # needs scikit-learn, which one run alone does not
 
-    names = (model_name(first.outcome), model_name(other.outcome))
     try:
-        found = compare(*find_pair((first.record.id, other.record.id), names, None, store))
+        found = compare(*pair(first, other))
     except FtxError as error:
         return ("not comparable", error.message)
     change = found["accuracy"]

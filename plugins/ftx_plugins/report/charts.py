@@ -19,6 +19,10 @@ SHAPES = {
 }
 
 
+MOST_DOTS = 40
+"""Of a line that are marked; with more they would hide it."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A model in a scatter: `y` with its interval, at `x`."""
@@ -77,7 +81,7 @@ def scatter(
 def curves(
     series: Sequence[Series], *, x_title: str, y_title: str, share: bool = False, kept: float | None = None
 ) -> Markup:
-    """Lines over epochs; with two of them, what is between them is shaded. `kept` marks the epoch that was kept."""
+    """Lines over epochs; with two of the same epochs, what is between them is shaded. `kept` marks the one kept."""
     values = [y for line in series for _, y in line.points]
     places = [x for line in series for x, _ in line.points]
     up, across = y_axis(values, zero=not share), x_axis(places, count=min(6, max(1, len(set(places)) - 1)))
@@ -88,11 +92,11 @@ def curves(
             Markup('<line class="kept" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>').format(across.at(kept), TOP, BOTTOM_LINE)
         )
     drawn = [[(across.at(x), up.at(y)) for x, y in line.points] for line in series]
-    if len(drawn) == 2 and not share:
+    if len(drawn) == 2 and not share and len({tuple(x for x, _ in line.points) for line in series}) == 1:
         parts.append(Markup('<path class="gap" d="{}Z"/>').format(path([*drawn[0], *reversed(drawn[1])])))
     for place, (line, points) in enumerate(zip(series, drawn, strict=True)):
         parts.append(Markup('<g class="s{}"><path class="line" d="{}"/>').format(place, path(points)))
-        for (x, y), (epoch, value) in zip(points, line.points, strict=True):
+        for (x, y), (epoch, value) in zip(points, line.points, strict=True) if len(points) <= MOST_DOTS else ():
             said = f"{line.name}, {x_title} {epoch:g}: {percent(value) if share else plain(value)}"
             parts.append(Markup('<circle cx="{}" cy="{}" r="3.2"><title>{}</title></circle>').format(x, y, said))
         parts.append(Markup("</g>"))

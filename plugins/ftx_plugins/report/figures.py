@@ -40,6 +40,8 @@ def megabytes(value: float | None) -> str:
     """Megabytes of 10^6 bytes."""
     if value is None:
         return NONE
+    if value < 0.001:
+        return f"{1e6 * value:.0f} B"
     return f"{value:.1f} MB" if value >= 1 else f"{1000 * value:.0f} kB"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from ftx.runs import RunRecord, read_plan
 from ftx.scoreboard import Row, model_name
 from ftx.store import Store
 from ftx.tasks import TEXT_CLASSIFICATION
+from ftx_plugins.report.rows import KeptLogits, read_logits
 
 Json = Mapping[str, Any]
 
@@ -88,6 +89,11 @@ class Evaluated:
         return next((model for model in self.models if model_name(model) == name), None)
 
     @cached_property
+    def kept(self) -> KeptLogits:
+        """What `logits.npz` holds, read once; nothing where the store no longer has it."""
+        return read_logits(self.evaluation)
+
+    @cached_property
     def flips(self) -> list[dict[str, str]]:
         """The rows of `flips.csv`; none where the store no longer has it."""
         path = self.evaluation.path / "flips.csv" if self.evaluation else None
@@ -135,9 +141,14 @@ class RunSeen:
         return next((model for model in own if model_name(model) == chosen), own[0])
 
     @cached_property
+    def race(self) -> StepDone | None:
+        """The step that measured the variants against each other, and chose."""
+        return next((step for step in reversed(self.steps) if "candidates" in step.metrics), None)
+
+    @property
     def choice(self) -> Json | None:
-        """What the choose step measured."""
-        return next((step.metrics for step in reversed(self.steps) if "candidates" in step.metrics), None)
+        """What it measured."""
+        return self.race.metrics if self.race else None
 
     def of_stage(self, *stages: str) -> list[StepDone]:
         return [step for step in self.steps if step.stage in stages]
@@ -154,9 +165,14 @@ def gather(record: RunRecord, store: Store) -> RunSeen:
             f"the run {record.id} is for {task}, and only {TEXT_CLASSIFICATION} can be reported",
             "see its figures: ftx show latest:evaluate",
         )
+    return see(record, plan, lambda made: open_made(made, store))
+
+
+def see(record: RunRecord, plan: Json, opened: Callable[[Json | None], Artifact | None]) -> RunSeen:
+    """The run of `record` and `plan`, whatever its task; `opened` opens what the record says a step made."""
     planned = plan.get("steps", [])
     steps = tuple(
-        StepDone(result, planned[place] if place < len(planned) else {}, _open(result.get("artifact"), store))
+        StepDone(result, planned[place] if place < len(planned) else {}, opened(result.get("artifact")))
         for place, result in enumerate(record.steps)
     )
     rows = tuple(Row(**row) for row in record.scoreboard)
@@ -173,7 +189,8 @@ def read_json(artifact: Artifact | None, name: str) -> Json:
     return found
 
 
-def _open(made: Json | None, store: Store) -> Artifact | None:
+def open_made(made: Json | None, store: Store) -> Artifact | None:
+    """What a run's record says that a step made; None where the store no longer has it whole."""
     if not made or not (store.objects / made["digest"]).is_dir():
         return None
     try:

@@ -56,8 +56,8 @@ def headline(run: RunSeen) -> Headline:
         _accuracy(outcome, reference),
         _macro_f1(outcome, reference),
         _flips(outcome),
-        _size(outcome, reference),
-        _rate(outcome, reference, run.choice),
+        size(outcome, reference),
+        rate(outcome, reference, run.choice),
         _latency(outcome, reference),
     )
     about = f"{about}, against the fine-tuned model in fp32"
@@ -123,16 +123,12 @@ def _lost(outcome: Json, rows: int) -> str:
 
 def _gained(outcome: Json, reference: Json) -> str:
     found = []
-    size, rate = _ratio(reference, outcome, "size_mb"), _ratio(outcome, reference, "rows_per_second")
-    if size is not None:
-        found.append(f"{figures.times(size)} smaller" if size >= 1.05 else _not_smaller(size))
-    if rate is not None:
-        found.append(f"{figures.times(rate)} the rows a second")
+    lighter, faster = _ratio(reference, outcome, "size_mb"), _ratio(outcome, reference, "rows_per_second")
+    if lighter is not None:
+        found.append(_times(lighter, SIZES))
+    if faster is not None:
+        found.append(f"{figures.times(faster)} the rows a second")
     return " and ".join(found) or "speed and size were not measured"
-
-
-def _not_smaller(size: float) -> str:
-    return "of the same size" if size > 1 / 1.05 else f"{figures.times(1 / size)} larger"
 
 
 def _ratio(one: Json, other: Json, name: str) -> float | None:
@@ -170,40 +166,51 @@ def _flips(outcome: Json) -> Figure | None:
     return Figure("Labels changed", figures.percent(outcome["flip_rate"]), worse, ends)
 
 
-def _size(outcome: Json, reference: Json) -> Figure | None:
-    ratio = _ratio(reference, outcome, "size_mb")
-    if ratio is None:
-        return None
-    tone = "gain" if ratio >= 1.05 else "loss" if ratio < 1 / 1.05 else ""
-    was = f"was {figures.megabytes(reference['size_mb'])}"
-    change = f"{figures.times(ratio)} smaller" if ratio >= 1.05 else _not_smaller(ratio)
-    return Figure("Size", figures.megabytes(outcome["size_mb"]), change, was, tone)
+def size(outcome: Json, reference: Json) -> Figure | None:
+    """The size against the reference's; None where one of them is not known."""
+    found = _ratio(reference, outcome, "size_mb")
+    was = f"was {figures.megabytes(reference.get('size_mb'))}"
+    return None if found is None else _less("Size", figures.megabytes(outcome["size_mb"]), found, SIZES, was)
 
 
-def _rate(outcome: Json, reference: Json, choice: Json | None) -> Figure | None:
+def rate(outcome: Json, reference: Json, choice: Json | None) -> Figure | None:
     """Both were measured in one evaluation; the interval is of the choice's rounds, where the outcome was in them."""
-    ratio = _ratio(outcome, reference, "rows_per_second")
-    if ratio is None:
+    found = _ratio(outcome, reference, "rows_per_second")
+    if found is None:
         return None
     name = model_name(outcome)
     raced = next((each for each in (choice or {}).get("candidates", ()) if each["variant"] == name), None)
     was = f"was {figures.rate(reference['rows_per_second'])} in torch"
     if raced:
-        found = raced["rows_per_second"]
-        was += f"; in the choice {figures.rate(found['low'])} to {figures.rate(found['high'])}"
-    tone = "gain" if ratio >= 1.05 else "loss" if ratio < 1 / 1.05 else ""
-    return Figure("Rows a second", figures.rate(outcome["rows_per_second"]), figures.times(ratio), was, tone)
+        ends = raced["rows_per_second"]
+        was += f"; in the choice {figures.rate(ends['low'])} to {figures.rate(ends['high'])}"
+    return Figure("Rows a second", figures.rate(outcome["rows_per_second"]), figures.times(found), was, _tone(found))
 
 
 def _latency(outcome: Json, reference: Json) -> Figure | None:
-    ratio = _ratio(reference, outcome, "p95_ms")
-    if ratio is None:
-        return None
-    tone = "gain" if ratio >= 1.05 else "loss" if ratio < 1 / 1.05 else ""
-    change = f"{figures.times(ratio)} faster" if ratio >= 1.05 else _not_faster(ratio)
-    was = f"was {figures.milliseconds(reference['p95_ms'])}"
-    return Figure("One text, p95", figures.milliseconds(outcome["p95_ms"]), change, was, tone)
+    found = _ratio(reference, outcome, "p95_ms")
+    was = f"was {figures.milliseconds(reference.get('p95_ms'))}"
+    return None if found is None else _less("One text, p95", figures.milliseconds(outcome["p95_ms"]), found, TIMES, was)
 
 
-def _not_faster(ratio: float) -> str:
-    return "as fast" if ratio > 1 / 1.05 else f"{figures.times(1 / ratio)} slower"
+SIZES = ("smaller", "of the same size", "larger")
+TIMES = ("faster", "as fast", "slower")
+NOTICED = 1.05
+"""A ratio below which a difference is no matter."""
+
+
+def _less(title: str, value: str, found: float, words: tuple[str, str, str], was: str) -> Figure:
+    """A cost of which the reference has `found` times as much."""
+    return Figure(title, value, _times(found, words), was, _tone(found))
+
+
+def _times(found: float, words: tuple[str, str, str]) -> str:
+    """How many times better, about as good, or how many times worse."""
+    better, same, worse = words
+    if found >= NOTICED:
+        return f"{figures.times(found)} {better}"
+    return same if found > 1 / NOTICED else f"{figures.times(1 / found)} {worse}"
+
+
+def _tone(found: float) -> str:
+    return "gain" if found >= NOTICED else "loss" if found < 1 / NOTICED else ""

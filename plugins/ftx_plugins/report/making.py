@@ -213,7 +213,7 @@ class Race:
 
 def race(run: RunSeen) -> Race | None:
     """What the choose step measured: rate and latency of each candidate with their intervals."""
-    step = next((step for step in reversed(run.steps) if "candidates" in step.metrics), None)
+    step = run.race
     if step is None:
         return None
     metrics = step.metrics

@@ -19,7 +19,7 @@ def render(records: Sequence[RunRecord], store: Store) -> str:
     """The Markdown of these runs, side by side first where there are several. It holds no text of the data."""
     runs = [gather(record, store) for record in records]
     lines: list[str] = []
-    together = beside(runs, store)
+    together = beside(runs)
     if together is not None:
         lines += [*_beside(together), ""]
     for run in runs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,23 +173,33 @@ def steps(run: RunSeen) -> list[StepShown]:
 
 
 def _step(step: StepDone) -> StepShown:
-    settings = tuple(
-        Setting(name, figures.short(each["value"]), each["source"] or "unknown", each["source"] not in ("", "default"))
-        for name, each in step.settings.items()
-    )
-    chosen = ", ".join(f"{each.name} = {each.value}" for each in settings if each.chosen)
+    settings = settings_of(step.settings)
+    chosen = in_short(settings)
     # Evaluations have tables of their own.
-    metrics = () if step.stage == "evaluate" else tuple(_flat(step.metrics))[:SHOWN]
+    metrics = () if step.stage == "evaluate" else tuple(flat(step.metrics))[:SHOWN]
     how = "reused" if step.result["cached"] else figures.seconds(step.result["seconds"])
     warnings = tuple(step.result.get("warnings") or ())
     return StepShown(step.name, how, step.digest or "", str(step.result["key"]), warnings, settings, metrics, chosen)
 
 
-def _flat(metrics: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
+def settings_of(values: Mapping[str, Json]) -> tuple[Setting, ...]:
+    """Of field -> `{"value", "source"}`."""
+    return tuple(
+        Setting(name, figures.short(each["value"]), each["source"] or "unknown", each["source"] not in ("", "default"))
+        for name, each in values.items()
+    )
+
+
+def in_short(settings: Iterable[Setting]) -> str:
+    """What was set, on one line."""
+    return ", ".join(f"{each.name} = {each.value}" for each in settings if each.chosen)
+
+
+def flat(metrics: Json, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Scalars, and short lists of scalars, by dotted names."""
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         elif not isinstance(value, list) or (len(value) <= 8 and not any(isinstance(v, Mapping | list) for v in value)):
             yield f"{prefix}{name}", figures.short(value)
 

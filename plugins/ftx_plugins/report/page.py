@@ -88,7 +88,7 @@ def render(records: Sequence[RunRecord], store: Store) -> str:
     several = len(runs) > 1
     return environment.get_template("report.html").render(
         runs=[_shown(run) for run in runs],
-        beside=beside(runs, store),
+        beside=beside(runs),
         scatters=scores.scatters(runs, names=[run.record.id for run in runs]) if several else None,
         columns=scores.COLUMNS,
         row_height=origins.ROW_HEIGHT,
@@ -109,7 +109,7 @@ def _shown(run: RunSeen) -> RunShown:
         status=record.status,
         words=" ".join(record.words),
         started=record.started.replace("T", " ")[:16],
-        took=_took(record),
+        took=took(record),
         model=str(run.plan.get("model", "")),
         error=(*str(error["message"]).splitlines(), *error.get("hints", ())) if error else (),
         headline=headline(run),
@@ -134,7 +134,8 @@ def _shown(run: RunSeen) -> RunShown:
     )
 
 
-def _took(record: RunRecord) -> str:
+def took(record: RunRecord) -> str:
+    """How long a run took; empty for one that is not over."""
     if record.finished is None:
         return ""
     if record.steps and all(step["cached"] for step in record.steps):

@@ -116,12 +116,12 @@ class Confusion:
 def confusions(run: RunSeen) -> list[Confusion]:
     """Of the reference and of the outcome, on the rows of the final evaluation."""
     final = run.final
-    if final is None or final.evaluation is None:
+    if final is None:
         return []
     shown = [model for model in (run.reference, run.outcome) if model is not None and model in final.models]
     found = []
     for model in {model_name(model): model for model in shown}.values():
-        counts = confusion(final.evaluation, model)
+        counts = confusion(final.kept, model)
         if counts is not None and len(counts) == len(final.labels):
             found.append(_confusion(model_name(model), final.labels, counts))
     return found
@@ -164,8 +164,8 @@ def calibration(run: RunSeen) -> Calibration | None:
     if temperature != 1:
         rows.append((scaled, outcome["ece"], intervals.get("ece"), temperature))
     lines = []
-    for name, _, _, divisor in rows if final.evaluation else ():
-        bins = bins_of(final.evaluation, outcome, temperature=divisor) if final.evaluation else []
+    for name, _, _, divisor in rows:
+        bins = bins_of(final.kept, outcome, temperature=divisor)
         if bins:
             lines.append(Series(name, [(each.confidence, each.accuracy) for each in bins]))
     if not lines:

@@ -13,6 +13,8 @@ from ftx.scoreboard import model_name
 from ftx_serving.decoding import softmax
 
 BINS = 10
+KeptLogits = Mapping[str, np.ndarray]
+"""Model -> logits, and `label` and `row`, of shape (rows,)."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class Bin:
     rows: int
 
 
-def confusion(evaluation: Evaluation, model: Mapping[str, Any]) -> list[list[int]] | None:
+def confusion(kept: KeptLogits, model: Mapping[str, Any]) -> list[list[int]] | None:
     """Rows by label (first index) and predicted label (second); None where the logits are not of single labels."""
-    logits, labels = _logits(evaluation, model)
+    logits, labels = _logits(kept, model)
     if logits is None or labels is None:
         return None
     classes = logits.shape[1]
@@ -34,9 +36,9 @@ def confusion(evaluation: Evaluation, model: Mapping[str, Any]) -> list[list[int
     return [[int(count) for count in row] for row in counts.reshape(classes, classes)]
 
 
-def reliability(evaluation: Evaluation, model: Mapping[str, Any], *, temperature: float) -> list[Bin]:
+def reliability(kept: KeptLogits, model: Mapping[str, Any], *, temperature: float) -> list[Bin]:
     """Bins of equal mass (Nixon et al., Measuring Calibration in Deep Learning, 2019), by rising confidence."""
-    logits, labels = _logits(evaluation, model)
+    logits, labels = _logits(kept, model)
     if logits is None or labels is None:
         return []
     probabilities = softmax(logits, temperature)
@@ -46,15 +48,18 @@ def reliability(evaluation: Evaluation, model: Mapping[str, Any], *, temperature
     return [Bin(float(confidence[each].mean()), float(right[each].mean()), len(each)) for each in members if len(each)]
 
 
-def _logits(evaluation: Evaluation, model: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Logits, float32 of shape (rows, classes), and labels, int64 of shape (rows,); None for what is not there."""
-    path = evaluation.path / "logits.npz"
-    if not path.is_file():
-        return None, None
+def read_logits(evaluation: Evaluation | None) -> KeptLogits:
+    """The arrays of an evaluation's `logits.npz`; none where it is not there."""
+    path = evaluation.path / "logits.npz" if evaluation else None
+    if path is None or not path.is_file():
+        return {}
     with np.load(path, allow_pickle=False) as arrays:
-        name = model_name(model)
-        logits = arrays.get(name)
-        labels = arrays.get("label")
+        return dict(arrays)
+
+
+def _logits(kept: KeptLogits, model: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Logits, float32 of shape (rows, classes), and labels, int64 of shape (rows,); None for what is not there."""
+    logits, labels = kept.get(model_name(model)), kept.get("label")
     if logits is None or labels is None or logits.ndim != 2 or labels.ndim != 1 or logits.shape[1] < 2:
         return None, None
     return logits, labels

@@ -60,7 +60,7 @@ def _board(run: RunSeen, split: str) -> Board:
         limits = tuple(breach.limit for breach in beyond) if split != "test" else ()
         own = intervals.get((row.step, row.variant), {})
         lines.append(
-            Line(row.step, row.variant or "torch", _cells(row, own), limits, _is_outcome(run, row, split), is_reference)
+            Line(row.step, row.variant or "torch", _cells(row, own), limits, is_outcome(run, row, split), is_reference)
         )
     return Board(split, rows[0].rows, tuple(lines))
 
@@ -71,7 +71,8 @@ def _reference(run: RunSeen, split: str) -> Row | None:
     return next((row for row in rows if row.step == "reference"), rows[0] if rows else None)
 
 
-def _is_outcome(run: RunSeen, row: Row, split: str) -> bool:
+def is_outcome(run: RunSeen, row: Row, split: str) -> bool:
+    """Whether a row of the scoreboard is of the model that the run ends with, as the final evaluation found it."""
     final, outcome = run.final, run.outcome
     if final is None or outcome is None or final.split != split or final.subject != row.step:
         return False
@@ -166,6 +167,6 @@ def _points(run: RunSeen, split: str, cost: str, series: int, name: str) -> Iter
             shape=shape,
             series=series,
             hollow=not row.quantized,
-            marked=_is_outcome(run, row, split),
+            marked=is_outcome(run, row, split),
             said=said,
         )

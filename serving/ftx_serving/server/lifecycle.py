@@ -17,6 +17,7 @@ import uvloop
 
 from ftx.errors import ExitCode, FtxError
 from ftx_serving.engine.refusal import Refused
+from ftx_serving.listening import BACKLOG, listen
 from ftx_serving.server.app import Service, build
 from ftx_serving.server.protocol import limited
 from ftx_serving.server.settings import ServerSettings
@@ -25,7 +26,6 @@ from ftx_serving.server.siblings import Siblings
 if TYPE_CHECKING:
     from ftx_serving.server.grpc_server import GrpcServer
 
-BACKLOG = 2048
 DEATH_SECONDS = 0.2
 """How often a replica looks whether one of its stages has died."""
 _log = logging.getLogger("ftx_serving.server")
@@ -62,19 +62,7 @@ def run_replica(service: Service, replica: Replica, say: Callable[[str], None]) 
 
 def bind(settings: ServerSettings) -> socket.socket:
     """The listening socket, before anything is loaded: a port that is taken is known at once."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise FtxError(
-            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}", "choose another: --port 0"
-        ) from None
-    listener.setblocking(False)
-    return listener
+    return listen(settings.host, settings.port)
 
 
 class _Server(uvicorn.Server):

@@ -55,6 +55,21 @@ def test_nothing_is_wider_than_the_window(visit, size):
     assert width <= size["width"]
 
 
+@pytest.mark.parametrize("size", [DESK, PHONE])
+def test_no_figure_or_title_of_an_axis_covers_another(visit, size):
+    page = visit(viewport=size)
+    covered = page.evaluate(
+        """() => [...document.querySelectorAll('svg.chart')].flatMap((chart) => {
+        const texts = [...chart.querySelectorAll('.ticks text, .titles text')];
+        const boxes = texts.map((text) => text.getBoundingClientRect());
+        const cover = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        return boxes.flatMap((box, place) => boxes.slice(place + 1).flatMap((other, later) =>
+          cover(box, other) ? [[texts[place].textContent, texts[place + 1 + later].textContent]] : [])); })"""
+    )
+    assert page.locator("svg.chart .titles text").count() > 8
+    assert covered == []
+
+
 def test_texts_of_the_data_run_no_script(visit):
     page = visit()
     assert page.evaluate("typeof window.hurt") == "undefined"

@@ -22,7 +22,7 @@ from ftx_plugins.report.scores import scatters
 
 def test_the_confusion_matrix_counts_rows_by_label_and_prediction(runs):
     final = gather(runs.write(), runs.store).final
-    counts = confusion(final.evaluation, final.models[1])
+    counts = confusion(final.kept, final.models[1])
     # Of 60 rows in three labels each fifth is put one label further.
     assert counts == [[16, 4, 0], [0, 16, 4], [4, 0, 16]]
 
@@ -35,7 +35,7 @@ def test_every_fate_of_a_row_has_a_name():
 
 def test_reliability_bins_hold_all_rows_and_a_temperature_lowers_confidence(runs):
     final = gather(runs.write(), runs.store).final
-    sure, unsure = (reliability(final.evaluation, final.models[1], temperature=value) for value in (1.0, 4.0))
+    sure, unsure = (reliability(final.kept, final.models[1], temperature=value) for value in (1.0, 4.0))
     assert sum(each.rows for each in sure) == 60
     assert all(one.confidence > other.confidence for one, other in zip(sure, unsure, strict=True))
     right = sum(each.accuracy * each.rows for each in sure)

@@ -1,0 +1,1 @@
+"""`ftx ui`: the project's store as pages in a browser."""

@@ -1,0 +1,204 @@
+"""The pages as a browser shows them: quiet, from this server alone, at phone width, by keyboard, light and dark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.plugins.report.conftest import write_run
+from tests.plugins.ui.conftest import FIRST, HOSTILE, SECOND, Going, Site
+
+from ftx.runs import find_run
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed: apt-get install chromium")
+DESK, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 780}
+FAILED = "20260102-030407-00000"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """`visit(site, path, **options of the browser's context)`: what the console said fails the test, and so does a
+    request to elsewhere."""
+    said: list[str] = []
+    elsewhere: list[str] = []
+    opened = []
+
+    def open_page(site: Site, path: str, **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": DESK, **options})
+        opened.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(site.address) or elsewhere.append(request.url))
+        page.goto(site.address + path)
+        return page
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert said == [] and elsewhere == []
+
+
+def all_paths(site: Site) -> list[str]:
+    digest = find_run(FIRST, site.store).steps[3]["artifact"]["digest"]
+    runs = ["/runs", f"/runs/{FIRST}", f"/runs/{FAILED}", f"/compare?run={FIRST}&run={SECOND}"]
+    return [*runs, "/artifacts", f"/artifacts/{digest}", "/try"]
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE])
+def test_no_page_is_wider_than_the_window(filled: Site, visit: Callable[..., Any], size: dict[str, int]) -> None:
+    page = visit(filled, "/runs", viewport=size)
+    for path in all_paths(filled):
+        page.goto(filled.address + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path
+
+
+def test_a_run_in_another_terminal_grows_on_the_page(site: Site, going: Going, visit: Callable[..., Any]) -> None:
+    going.train([1.0, 0.9])
+    page = visit(site, f"/runs/{going.record.id}")
+    page.get_by_text("2 of 10 steps").wait_for()
+    going.train([1.0, 0.9, 0.7, 0.4])
+    going.tell("step_log", step="train:finetune", message=f"all well {HOSTILE}")
+    page.get_by_text("4 of 10 steps").wait_for()
+    page.get_by_text("all well <script>window.hurt = 1</script>").wait_for()
+    assert page.locator(".present .chart circle").count() == 6  # two, and four more
+    assert page.evaluate("typeof window.hurt") == "undefined" and page.locator("img").count() == 0
+    going.record.status, going.record.finished = "done", going.record.started
+    going.record.save(site.store)
+    page.locator("#part-state .tag", has_text="done").wait_for()
+    assert page.locator(".present").count() == 0
+
+
+def test_what_is_ticked_and_focused_stays_so_while_the_list_changes(
+    site: Site, going: Going, visit: Callable[..., Any]
+) -> None:
+    write_run(site.store, FIRST)
+    going.train([1.0])
+    page = visit(site, "/runs")
+    page.get_by_text("1 of 10 steps").wait_for()
+    page.locator(f"#pick-{FIRST}").check()
+    page.locator(f"#to-{FIRST}").focus()
+    going.train([1.0, 0.9, 0.8])
+    page.get_by_text("3 of 10 steps").wait_for()
+    assert page.locator(f"#pick-{FIRST}").is_checked()
+    assert page.evaluate("document.activeElement.id") == f"to-{FIRST}"
+
+
+def test_runs_are_filtered_and_two_that_are_ticked_are_compared(filled: Site, visit: Callable[..., Any]) -> None:
+    page = visit(filled, "/runs")
+    rows = page.locator("#part-lines tr:visible")
+    assert rows.count() == 3
+    page.fill("#filter", "FAILED")
+    assert rows.count() == 1 and page.inner_text("#filtered") == "1 of 3"
+    page.fill("#filter", "")
+    page.check(f"#pick-{FIRST}")
+    page.check(f"#pick-{SECOND}")
+    page.click("text=Compare the two")
+    assert page.inner_text("#verdict") == "Cannot tell"
+
+
+def test_the_report_opens_with_its_own_script_and_styles(filled: Site, visit: Callable[..., Any]) -> None:
+    page = visit(filled, f"/runs/{FIRST}")
+    page.click("a.button:has-text('Report')")
+    page.locator("html.scripted .figures").first.wait_for()
+    assert page.evaluate("typeof window.hurt") == "undefined"
+
+
+def test_a_text_is_classified_and_its_markup_shows_as_text(
+    with_bundle: tuple[Site, str], visit: Callable[..., Any]
+) -> None:
+    page = visit(with_bundle[0], "/try")
+    page.fill("textarea", f"a good film </textarea>{HOSTILE}")
+    page.keyboard.press("Control+Enter")
+    page.locator(".scores tbody tr").first.wait_for()
+    assert page.locator(".scores tbody tr").count() == 3
+    assert page.input_value("textarea") == f"a good film </textarea>{HOSTILE}"
+    assert page.evaluate("typeof window.hurt") == "undefined"
+
+
+def test_a_page_of_another_site_cannot_send_a_form_here(filled: Site, browser: Any) -> None:
+    page = browser.new_page()
+    page.set_content(f'<form method="post" action="{filled.address}/try"><input name="text" value="x"></form>')
+    with page.expect_navigation() as navigation:
+        page.evaluate("document.forms[0].submit()")
+    assert navigation.value.status == 403
+    page.close()
+
+
+def test_everything_is_reached_by_keyboard_and_shows_that_it_is(filled: Site, visit: Callable[..., Any]) -> None:
+    page = visit(filled, "/runs")
+    reached = []
+    for _ in range(24):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                """() => { const e = document.activeElement; const s = getComputedStyle(e);
+                return [e.id || e.className || e.tagName, s.outlineStyle !== 'none' || e.className === 'skip'] }"""
+            )
+        )
+    names = [name for name, _ in reached]
+    assert names[0] == "skip"
+    assert {"theme", "filter", f"pick-{FIRST}", f"to-{FIRST}", "BUTTON"} <= set(names)
+    assert all(shown for name, shown in reached if name != "BODY")
+
+
+def test_the_theme_follows_the_system_then_the_button_and_is_kept(filled: Site, visit: Callable[..., Any]) -> None:
+    def paper(page: Any) -> list[int]:
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return [int(part) for part in color.strip("rgb()").split(",")]
+
+    page = visit(filled, "/runs", color_scheme="dark")
+    assert max(paper(page)) < 40
+    page.click("#theme")
+    assert min(paper(page)) > 240
+    page.goto(filled.address + "/artifacts")
+    assert min(paper(page)) > 240
+
+
+def test_without_script_the_pages_are_there(filled: Site, visit: Callable[..., Any]) -> None:
+    page = visit(filled, "/runs", java_script_enabled=False)
+    assert page.locator("#part-lines tr:visible").count() == 3
+    assert page.locator("#theme:visible").count() == 0 and page.locator(".tools:visible").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_the_contrast_that_wcag_asks_for(filled: Site, visit: Callable[..., Any], scheme: str) -> None:
+    page = visit(filled, "/runs", color_scheme=scheme)
+    for path in all_paths(filled):
+        page.goto(filled.address + path)
+        ratios = page.evaluate(CONTRASTS)
+        assert len(ratios) > 8 and ratios[0][0] >= 4.5, (path, ratios[:5])
+
+
+CONTRASTS = """() => {
+const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+const rgb = (color) => { canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3); };
+const light = (color) => rgb(color).map((v) => v / 255)
+  .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, place) => sum + v * [0.2126, 0.7152, 0.0722][place], 0);
+const style = getComputedStyle(document.body);
+const behind = (element) => { for (let e = element; e; e = e.parentElement) {
+  const color = getComputedStyle(e).backgroundColor;
+  if (!/, 0\\)$|\\/ 0\\)$|transparent/.test(color)) return color; } return style.backgroundColor; };
+const seen = [];
+for (const element of document.querySelectorAll('main *, .bar *')) {
+  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+  if (!own || element.closest('svg, .unseen, .skip, option, progress')) continue;
+  const [one, other] = [light(getComputedStyle(element).color), light(behind(element))];
+  seen.push([(Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05), element.className || element.tagName]);
+}
+return seen.sort((a, b) => a[0] - b[0]); }"""
