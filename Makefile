@@ -8,7 +8,7 @@ CONFIG := examples/tweets/ftx.toml
 export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint types layers tests test-slow bench clean
+.PHONY: demo test lint types layers tests test-slow test-soak bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ftx run train quantize export --config $(CONFIG)
@@ -34,8 +34,13 @@ tests: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
+# 100,000 requests of mixed lengths; FTX_SOAK_REQUESTS=10000 for fewer.
+test-soak: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/serving/test_soak.py -s
+
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/data_million_rows.py
+	$(BIN)/python benchmarks/serving.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
