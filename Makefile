@@ -40,7 +40,6 @@ test-soak: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/data_million_rows.py
-	$(BIN)/python benchmarks/serving.py
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
