@@ -8,7 +8,7 @@ CONFIG := examples/tweets/ftx.toml
 export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint types layers tests test-slow bench docs clean
+.PHONY: demo test lint types layers tests test-slow test-soak bench docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ftx run train quantize export --config $(CONFIG)
@@ -37,6 +37,10 @@ test-slow: $(VENV)/.dev
 # The documentation, into site/; a broken link, or a page that no other names, fails.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# 100,000 requests of mixed lengths; FTX_SOAK_REQUESTS=10000 for fewer.
+test-soak: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/serving/test_soak.py -s
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/data_million_rows.py

@@ -87,8 +87,8 @@ def write_conll(found: Sequence[Sentence], path: Path) -> None:
 def write_encoder(texts: Iterable[str], folder: Path) -> None:
     """A BERT of 2 layers, hidden 96, that was never trained, with a fast tokenizer.
 
-    Its positions begin as sinusoids (Vaswani et al. 2017, "Attention Is All You Need"), by which neighbours are alike: from
-    random ones a model needs far more text to learn which character stands beside which.
+    Its positions begin as sinusoids (Vaswani et al. 2017, "Attention Is All You Need"), by which neighbours are alike:
+    from random ones a model needs far more text to learn which character stands beside which.
     """
     folder.mkdir(exist_ok=True)
     trainer = BertWordPieceTokenizer(lowercase=True)

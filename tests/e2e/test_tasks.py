@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from tests.serving.server.conftest import start_server
 
 import ftx
-from ftx.artifacts import Artifact, open_artifact
+from ftx.artifacts import Artifact, Bundle, open_artifact
 from ftx.cli import cli
 from ftx.config import load_config
 from ftx.errors import PlanError
@@ -169,6 +170,7 @@ def test_regression_goes_all_the_way_in_units_of_its_target(
     for answers in answers_of_all_variants(bundle, ["a good car", "this is awful"]).values():
         [good], [bad] = answers
         assert good["label"] == "stars" and abs(good["score"] - 90) < 20 and abs(bad["score"] - 20) < 20
+    assert_served(bundle)
     logits = np.load(last(result, "evaluate").path / "logits.npz")
     assert logits["label"].dtype == np.float64
 
@@ -280,3 +282,24 @@ def test_a_sweep_makes_the_own_metric_of_the_task_best(
     path = write_project(tmp_path, tiny_encoder, task, 'train = "rows.csv"')
     plugins = PluginManager.load(third_party=False)
     assert choose_objective(None, make_plan(["train"], load_config(path), plugins), plugins) == objective
+
+
+def test_a_server_answers_several_labels_as_the_predictor_does(multi_label: tuple[Path, RunResult]) -> None:
+    assert_served(last(multi_label[1], "choose"))
+
+
+def assert_served(bundle: Artifact) -> None:
+    """The server answers what the predictor does."""
+    assert isinstance(bundle, Bundle)
+    runtimes = PluginManager.load(third_party=False).runtimes()
+    expected = Predictor.load(bundle.path, runtimes=runtimes, variant="onnx-fp32").predict(["love great car"])[0]
+    running, stop = start_server({"model": lambda: bundle}, runtimes)
+    try:
+        found = running.post("/predict", {"inputs": "love great car"}).json
+        infer = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["love great car"]}]}
+        assert running.post("/v2/models/model/infer", infer).status == 200
+        assert running.get("/metrics").status == 200
+    finally:
+        stop()
+    assert [{**entry, "score": 0} for entry in found] == [{**entry, "score": 0} for entry in expected]
+    assert [entry["score"] for entry in found] == pytest.approx([entry["score"] for entry in expected], rel=1e-4)

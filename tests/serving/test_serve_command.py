@@ -122,6 +122,12 @@ def start(tmp_path: Path) -> Iterator[Any]:
             each.process.wait(20)
 
 
+@pytest.mark.slow
+def test_sigterm_under_load_loses_nothing_twenty_times(start: Any, tiny_bundle: Bundle) -> None:
+    for _ in range(20):
+        test_sigterm_under_load_loses_nothing_that_was_taken(start, tiny_bundle)
+
+
 def test_sigterm_under_load_loses_nothing_that_was_taken(start: Any, tiny_bundle: Bundle) -> None:
     server = start("-m", "ftx", "serve", str(tiny_bundle.path), *FIXED, "--grace", "2")
     server.wait_until_ready()

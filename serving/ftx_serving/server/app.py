@@ -24,7 +24,7 @@ from ftx.plugins import own_version
 from ftx_serving.engine.deployment import Deployment
 from ftx_serving.engine.items import Source
 from ftx_serving.engine.refusal import Reason, Refused
-from ftx_serving.server import forms, open_inference
+from ftx_serving.server import docs_page, forms, open_inference
 from ftx_serving.server.answering import Answered, answer
 from ftx_serving.server.body import decode, read_body
 from ftx_serving.server.documentation import INFER, PREDICT, PREDICT_NESTED
@@ -128,7 +128,14 @@ class Service:
 
 def build(service: Service) -> ASGIApp:
     """The ASGI application."""
-    app = FastAPI(title="ftx serve", version=own_version(), description="Text classification with a checked bundle.")
+    app = FastAPI(
+        title="ftx serve",
+        version=own_version(),
+        description="Text classification with a checked bundle.",
+        # FastAPI's own pages fetch their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
     _add_prediction(app, service)
     _add_state(app, service)
     _add_open_inference(app, service)
@@ -183,6 +190,10 @@ def _add_state(app: FastAPI, service: Service) -> None:
     async def page() -> Response:
         html = files("ftx_serving.server").joinpath("page.html").read_text(encoding="utf-8")
         return HTMLResponse(html, headers={"content-security-policy": CONTENT_POLICY})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(docs_page.render(app.openapi()), headers={"content-security-policy": CONTENT_POLICY})
 
     @app.get("/info", summary="The model and its limits")
     async def info() -> Response:

@@ -19,6 +19,17 @@ def test_the_page_may_run_nothing_from_elsewhere(server: Running) -> None:
     assert b"http://" not in answer.body and b"https://" not in answer.body
 
 
+def test_the_documentation_fetches_nothing_and_names_every_route(server: Running) -> None:
+    answer = server.get("/docs")
+    assert answer.status == 200 and "default-src 'none'" in answer.headers["content-security-policy"]
+    page = answer.body.decode()
+    assert "src=" not in page and "<script" not in page and "<link" not in page
+    document = server.get("/openapi.json").json
+    for path, methods in document["paths"].items():
+        assert all(f"<code>{method.upper()} {path}</code>" in page for method in methods)
+    assert server.get("/redoc").status == 404
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 def test_a_text_is_classified_in_the_browser(server: Running, predictor: Predictor) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
