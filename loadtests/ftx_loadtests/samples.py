@@ -49,7 +49,7 @@ COLUMNS: dict[str, str] = {
     "worker": "u2",
 }
 
-ROW = np.dtype([(name, kind) for name, kind in COLUMNS.items()])
+ROW = np.dtype(list(COLUMNS.items()))
 """One request as a fixed number of bytes: what a driver appends to its stream while it measures."""
 
 
@@ -92,7 +92,7 @@ class Samples:
     @property
     def ok(self) -> NDArray[np.bool_]:
         """Which requests got the answer that they asked for."""
-        return self.failure == Failure.NONE
+        return np.equal(self.failure, Failure.NONE)
 
     @property
     def latency(self) -> NDArray[np.float64]:
