@@ -1,7 +1,7 @@
 """What an answer's headers say about where its time went, and in what company it was computed.
 
 `Server-Timing` (W3C): `queue;dur=0.42, tokenize;dur=0.10`, in milliseconds. The counts are those of `ftx serve`:
-`x-compute-tokens`, `x-batch-size`, `x-batch-tokens` (padding included; `x-batch-real-tokens`, of others, without). A server that sends none of them loses only
+`x-compute-tokens`, `x-batch-size`, `x-batch-tokens` (padding included; others send `x-batch-real-tokens` too, without).
 these columns.
 """
 
