@@ -69,6 +69,7 @@ class Client:
     ) -> None:
         self.endpoint = endpoint
         self.timeout = timeout
+        self._headers = headers
         self._context = context or (ssl.create_default_context() if endpoint.secure else None)
         lines = {"Host": endpoint.authority, "User-Agent": "ftx-loadtest", "Accept": "application/json", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
@@ -103,6 +104,14 @@ class Client:
         else:
             connection.close()
         return answer
+
+    def another(self, timeout: float) -> Client:
+        """A client of the same endpoint with connections of its own."""
+        return Client(self.endpoint, self._headers, timeout, self._context)
+
+    def connect(self) -> socket.socket:
+        """A connection for whoever speaks to the endpoint otherwise."""
+        return self._connect(time.monotonic() + self.timeout)
 
     def close(self) -> None:
         while self._idle:

@@ -93,7 +93,15 @@ def guide() -> Protocol:
 
 
 def template(path: Path) -> Protocol:
-    """A protocol that a JSON file describes.
+    """A protocol that a JSON file describes; see `template_of`."""
+    try:
+        return template_of(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FtxError(f"{path} cannot be read: {error}", "name a JSON file: --template request.json") from None
+
+
+def template_of(content: str, where: str) -> Protocol:
+    """A protocol that JSON describes.
 
     `{"path": "/classify", "body": {"q": "{{text}}"}, "label": "$.result[0].label", "headers": {…}}`: the text takes the
     place of `{{text}}` in any string of the body; `label` is a path to the answer's label, of names and indices.
@@ -101,20 +109,20 @@ def template(path: Path) -> Protocol:
     """
     hint = '{"path": "/classify", "body": {"text": "{{text}}"}, "label": "$.label"}'
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(content)
         body = json.dumps(document["body"], ensure_ascii=False)
         steps = parse_path(document["label"])
         route = document.get("path", "/")
         headers = {str(name): str(value) for name, value in document.get("headers", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise FtxError(f"{path} is no template of a request: {what}", f"write one like this: {hint}") from None
+        raise FtxError(f"{where} is no template of a request: {what}", f"write one like this: {hint}") from None
     if MARK not in body:
-        raise FtxError(f"the body in {path} has no {MARK}, so that no text would be sent", f"write it: {hint}")
+        raise FtxError(f"the body in {where} has no {MARK}, so that no text would be sent", f"write it: {hint}")
     if not isinstance(route, str) or not route.startswith("/") or re.search(r"[\x00-\x20\x7f]", route):
-        raise FtxError(f"the path in {path} does not begin with / or holds a blank", f"write it: {hint}")
+        raise FtxError(f"the path in {where} does not begin with / or holds a blank", f"write it: {hint}")
     if any(re.search(r"[\r\n:]", name) or re.search(r"[\r\n]", value) for name, value in headers.items()):
-        raise FtxError(f"a header in {path} holds a line break", f"write it on one line: {hint}")
+        raise FtxError(f"a header in {where} holds a line break", f"write it on one line: {hint}")
 
     def ask(text: str) -> Ask:
         # Within a JSON string; the quotes around it are the template's.

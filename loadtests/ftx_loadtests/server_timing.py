@@ -2,7 +2,7 @@
 
 `Server-Timing` (W3C): `queue;dur=0.42, tokenize;dur=0.10`, in milliseconds. The counts are those of `ftx serve`:
 `x-compute-tokens`, `x-batch-size`, `x-batch-tokens` (padding included; others send `x-batch-real-tokens` too, without).
-these columns.
+A server that sends none of them loses only these columns.
 """
 
 from __future__ import annotations
