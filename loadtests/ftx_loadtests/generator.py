@@ -71,7 +71,7 @@ class Generator:
         """
         self._shift = start - zero
         began, used = time.monotonic(), time.process_time()
-        crowd = hostile.crowd(self._clients[phase.endpoint], self.job.texts) if phase.hostile else None
+        crowd = hostile.crowd(self._clients[phase.endpoint], self._protocol, self.job.texts) if phase.hostile else None
         pool = gevent.pool.Pool()
         if phase.rate is None:
             self._closed_loop(phase, zero, pool)

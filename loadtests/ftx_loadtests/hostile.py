@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -16,6 +15,7 @@ import gevent
 import gevent.pool
 
 from ftx_loadtests.connections import Answer, Client
+from ftx_loadtests.protocols import Protocol
 
 HUGE_BYTES = 2 * 1024 * 1024
 DRIP_SECONDS = 0.2
@@ -50,44 +50,41 @@ class Crowd:
             gevent.sleep(PAUSE)
 
 
-def crowd(neighbour: Client, texts: Sequence[str]) -> Crowd:
+def crowd(neighbour: Client, protocol: Protocol, texts: Sequence[str]) -> Crowd:
     """Misbehaving clients of the endpoint that `neighbour` asks; none of them shares its connections."""
+    turns = itertools.cycle(texts)
 
-    def client(timeout: float) -> Client:
-        return neighbour.another(timeout)
+    def message(own: Client, text: str) -> bytes:
+        ask = protocol.ask(text)
+        return own.message(ask.path, ask.body)
 
     def bad_json() -> Answer:
-        with contextlib.closing(client(10.0)) as own:
-            return own.send(own.message("/predict", b'{"inputs": ["never closed"'))
+        with contextlib.closing(neighbour.another(10.0)) as own:
+            ask = protocol.ask(next(turns))
+            return own.send(own.message(ask.path, ask.body[:-2] + b"["))
 
     def huge() -> Answer:
-        with contextlib.closing(client(30.0)) as own:
-            body = b'{"inputs": "%s"}' % (b"long " * (HUGE_BYTES // 5))
-            return own.send(own.message("/predict", body))
+        with contextlib.closing(neighbour.another(30.0)) as own:
+            ask = protocol.ask("word")
+            return own.send(own.message(ask.path, ask.body + b" " * HUGE_BYTES))
 
     def drip() -> None:
         """A head that takes as long as the server lets it (Slowloris)."""
-        connection = client(30.0).connect()
-        with contextlib.closing(connection):
-            for byte in itertools.islice(b"POST /predict HTTP/1.1\r\nHost: slow\r\nX-Slow: 1", 40):
+        own = neighbour.another(30.0)
+        with contextlib.closing(own.connect()) as connection:
+            for byte in message(own, "slow")[:40]:
                 connection.sendall(bytes([byte]))
                 gevent.sleep(DRIP_SECONDS)
 
     def vanish_after_asking() -> None:
-        own = client(10.0)
-        connection = own.connect()
-        with contextlib.closing(connection):
-            text = texts[int(time.monotonic() * 1000) % len(texts)]
-            connection.sendall(
-                own.message("/predict", b'{"inputs": "%s"}' % text.encode("ascii", "ignore").replace(b'"', b""))
-            )
+        own = neighbour.another(10.0)
+        with contextlib.closing(own.connect()) as connection:
+            connection.sendall(message(own, next(turns)))
 
     def vanish_while_asking() -> None:
-        own = client(10.0)
-        connection = own.connect()
-        with contextlib.closing(connection):
-            message = own.message("/predict", b'{"inputs": "half of this"}')
-            connection.sendall(message[: len(message) // 2 + 20])
+        own = neighbour.another(10.0)
+        with contextlib.closing(own.connect()) as connection:
+            connection.sendall(message(own, next(turns))[:-5])
             gevent.sleep(DRIP_SECONDS)
 
     return Crowd((bad_json, huge, drip, vanish_after_asking, vanish_while_asking))

@@ -25,7 +25,7 @@ class Payloads:
     """The texts, and where they are known the labels that the reference gives them; both of the same length."""
 
     texts: tuple[str, ...]
-    labels: tuple[str, ...] | None = None
+    labels: tuple[str | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -98,7 +98,7 @@ def read_texts(path: Path, text: str | None = None, label: str | None = None) ->
     kept = [row for row in rows if isinstance(row.get(found), str) and row[found].strip()]
     if not kept:
         raise FtxError(f"{path} holds no text", "name a file with texts: --texts texts.txt")
-    labels = None if labelled is None else tuple(str(row.get(labelled)) for row in kept)
+    labels = None if labelled is None else tuple(row[labelled] and str(row[labelled]) for row in kept)
     return Payloads(tuple(row[found] for row in kept), labels)
 
 
