@@ -23,14 +23,13 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from ftx_loadtests.generator import Generator
+from ftx_loadtests.launching import FOLDER_VARIABLE, PARENT_VARIABLE
 from ftx_loadtests.recording import PhaseRecord, Recording
 from ftx_loadtests.samples import Samples
 from ftx_loadtests.scenarios import Phase, play
 from ftx_loadtests.settings import Job
 from ftx_loadtests.standalone import add_options, job_of
 
-JOB_VARIABLE = "FTX_LOADTEST_FOLDER"
-"""Where `ftx loadtest` puts the job and expects the rows; not set when Locust is started by hand."""
 LEAD_SECONDS = 0.1
 """From the word to begin to the beginning: messages must have arrived by then."""
 FLUSH_SECONDS = 0.25
@@ -62,6 +61,16 @@ def use(suite: str) -> None:
             _Worker(environment)
         if isinstance(runner, MasterRunner | LocalRunner):
             _Conductor(environment, suite)
+        if parent := os.environ.get(PARENT_VARIABLE):
+            gevent.spawn(_quit_without_parent, environment, int(parent))
+
+
+def _quit_without_parent(environment: Environment, parent: int) -> None:
+    """`ftx loadtest` may be killed: nobody then waits for the end, and nobody else would stop the load."""
+    while os.getppid() == parent:
+        gevent.sleep(1.0)
+    assert environment.runner is not None
+    environment.runner.quit()
 
 
 class _Worker:
@@ -135,7 +144,7 @@ class _Conductor:
         runner = environment.runner
         assert runner is not None
         self._runner = runner
-        folder = os.environ.get(JOB_VARIABLE)
+        folder = os.environ.get(FOLDER_VARIABLE)  # of `ftx loadtest`; none where Locust was started by hand
         self._recording = Recording(Path(folder or tempfile.mkdtemp(prefix="ftx-loadtest-")))
         self._job = (
             Job.from_json(self._recording.job.read_text(encoding="utf-8"))

@@ -5,8 +5,6 @@ It must run where sockets and sleeps are gevent's (Locust sees to that).
 
 from __future__ import annotations
 
-import os
-import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +14,10 @@ import gevent.pool
 import numpy as np
 
 from ftx_loadtests import arrivals, hostile
-from ftx_loadtests.connections import Client, Endpoint
+from ftx_loadtests.connections import Client
 from ftx_loadtests.payloads import Order
-from ftx_loadtests.protocols import Protocol, SchemaMismatch, make, template_of
+from ftx_loadtests.preflight import api_key_headers, endpoint_of, protocol_of, tls_context
+from ftx_loadtests.protocols import SchemaMismatch
 from ftx_loadtests.samples import COLUMNS, Failure
 from ftx_loadtests.scenarios import LONG_SHARE, Phase
 from ftx_loadtests.server_timing import UNKNOWN, Timing, read_timing
@@ -38,11 +37,7 @@ class Generator:
     def __init__(self, job: Job, worker: int, workers: int, report: Report = lambda *answer: None) -> None:
         settings = job.settings
         self.job, self.worker, self.workers = job, worker, workers
-        self._protocol: Protocol = (
-            template_of(job.template, "the template")
-            if job.template is not None
-            else make(settings.protocol, model=settings.model)
-        )
+        self._protocol = protocol_of(job)
         self._clients = [self._client(url) for url in (settings.url, settings.against) if url]
         self._report = report
         self._rows = bytearray()
@@ -52,11 +47,9 @@ class Generator:
 
     def _client(self, url: str) -> Client:
         settings = self.job.settings
-        headers = dict(self._protocol.headers)
-        if settings.api_key_env:
-            headers["Authorization"] = f"Bearer {os.environ.get(settings.api_key_env, '').strip()}"
-        endpoint = Endpoint.of(url)
-        return Client(endpoint, headers, settings.timeout, tls_context(settings.insecure, settings.ca_file))
+        headers = {**self._protocol.headers, **api_key_headers(settings)}
+        endpoint = endpoint_of(url)
+        return Client(endpoint, headers, settings.timeout, tls_context(settings) if endpoint.secure else None)
 
     def take_rows(self) -> tuple[bytes, list[str]]:
         """The rows since the last call, and all labels so far in the order of their numbers."""
@@ -225,15 +218,6 @@ class Generator:
                 yield next(long) if draw.random() < LONG_SHARE else next(usual)
 
         return mixture()
-
-
-def tls_context(insecure: bool, ca_file: str | None) -> ssl.SSLContext:
-    """Certificates are checked, unless the user has said otherwise."""
-    context = ssl.create_default_context(cafile=ca_file)
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _parts(count: int, parts: int) -> list[int]:
