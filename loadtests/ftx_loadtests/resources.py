@@ -73,7 +73,9 @@ class Resources:
 
     def joules(self) -> float | None:
         """The energy of processor and GPU between the first and the last reading; None where neither can be read."""
-        found = [values[-1] - values[0] for _, values in map(self.series, ("cpu_energy", "gpu_energy")) if len(values) > 1]
+        found = [
+            values[-1] - values[0] for _, values in map(self.series, ("cpu_energy", "gpu_energy")) if len(values) > 1
+        ]
         return float(sum(found)) if found else None
 
     def watts(self) -> float | None:
@@ -87,7 +89,9 @@ class Resources:
     def throttled(self) -> dict[str, float]:
         """Reason -> the share of the readings in which it slowed a GPU down."""
         _, masks = self.series("gpu_throttle")
-        shares = {reason: float((masks.astype(np.int64) & bit > 0).mean()) for bit, reason in THROTTLED.items() if len(masks)}
+        shares = {
+            reason: float((masks.astype(np.int64) & bit > 0).mean()) for bit, reason in THROTTLED.items() if len(masks)
+        }
         return {reason: share for reason, share in shares.items() if share > 0}
 
     def save(self, path: Path) -> None:
@@ -104,7 +108,9 @@ class Resources:
             about = json.loads(head)
             return cls(tuple(_readings(lines)), tuple(about["notes"]), tuple(about["devices"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FtxError(f"{path} is no recording of resources: {error}", "measure again: ftx loadtest URL") from error
+            raise FtxError(
+                f"{path} is no recording of resources: {error}", "measure again: ftx loadtest URL"
+            ) from error
 
 
 def _present(reading: Reading) -> dict[str, float]:
