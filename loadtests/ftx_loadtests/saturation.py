@@ -2,7 +2,7 @@
 
 Doubling until a rung is beyond the SLO, then bisection (of the logarithm) until the bracket is narrow. A rung is judged
 by the interval of its p99; where the SLO lies in it, the rung is measured again and its samples are pooled, a few times
-at most, and then its p99 itself decides.
+at most, and then its p99 itself decides. Both ends of the last bracket are measured twice.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ START = 8.0
 """Requests per second of the first rung, unless another is given."""
 RESOLUTION = 0.05
 REPEATS = 3
+CONFIRMED = 2
+"""So often at least both ends of the last bracket are measured."""
 MOST_RUNGS = 30
 LOWEST, HIGHEST = 0.25, 1e6
 """Rates between which is searched."""
@@ -118,7 +120,8 @@ def next_rate(
     if good is None:
         return bad.rate / 2 if bad.rate / 2 >= LOWEST else None
     if bad.rate <= good.rate * (1 + resolution):
-        return None
+        # Bursts that decide a p99 are rare, so that one quiet measurement looks surer than it is.
+        return next((rung.rate for rung in (good, bad) if rung.times < CONFIRMED), None)
     return math.sqrt(good.rate * bad.rate)
 
 

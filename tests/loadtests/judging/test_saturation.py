@@ -45,10 +45,11 @@ def search(md1, seed: int, **options: float) -> list[Rung]:
 
 def test_a_server_of_fixed_capacity_is_found_within_a_tenth(md1):
     truth = true_capacity(md1)
-    found = [capacity(search(md1, seed), SLO) for seed in range(10)]
+    found = [capacity(search(md1, seed), SLO) for seed in range(5)]
     off = [abs((each.rate or math.inf) / truth - 1) for each in found]
-    assert sum(each <= 0.1 for each in off) >= 9, (truth, [each.rate for each in found])
-    assert sum(each.low * 0.99 <= truth <= each.high * 1.01 for each in found) >= 9
+    assert max(off) <= 0.1, (truth, [each.rate for each in found])
+    # The interval's ends are rungs, which are a resolution apart.
+    assert all(each.low / 1.05 <= truth <= each.high * 1.05 for each in found)
 
 
 def test_the_search_starts_where_it_is_told_and_doubles():
@@ -63,8 +64,11 @@ def test_the_search_halves_where_the_first_rung_is_too_much():
     assert found.rate is None and found.low == 0 and found.high == 8.0
 
 
-def test_the_search_ends_when_the_bracket_is_narrow():
-    assert next_rate([flat(100.0, 0.01), flat(104.0, 1.0)], SLO) is None
+def test_the_search_ends_when_the_bracket_is_narrow_and_both_its_ends_were_measured_twice():
+    good, bad = flat(100.0, 0.01), flat(104.0, 1.0)
+    assert next_rate([good, bad], SLO) == 100.0
+    assert next_rate([good, bad, good], SLO) == 104.0
+    assert next_rate([good, bad, good, bad], SLO) is None
     between = next_rate([flat(100.0, 0.01), flat(120.0, 1.0)], SLO)
     assert between == pytest.approx(math.sqrt(100.0 * 120.0))
 
