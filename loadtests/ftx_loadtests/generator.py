@@ -75,7 +75,7 @@ class Generator:
         # An answer may take as long as its time allows; whoever is left then has failed by itself.
         pool.join(self.job.settings.timeout + 5.0)
         pool.kill()
-        return {"wall": wall, "cpu": cpu, **outcomes}
+        return {"worker": float(self.worker), "wall": wall, "cpu": cpu, **outcomes}
 
     def _open_loop(self, phase: Phase, zero: float, pool: gevent.pool.Pool) -> None:
         """Send each request when it is due, whatever became of those before it."""

@@ -21,6 +21,8 @@ from ftx_loadtests.settings import Job
 FOLDER_VARIABLE = "FTX_LOADTEST_FOLDER"
 PARENT_VARIABLE = "FTX_LOADTEST_PARENT"
 TICK = 0.5
+BACKEND = "select"
+"""Of gevent: epoll rounds a timer up to whole milliseconds, and every request would leave as late."""
 GRACE = 10.0
 """Seconds that Locust has to end once it was told to."""
 
@@ -109,7 +111,8 @@ def _commands(job: Job, distribution: Distribution) -> list[list[str]]:
 
 
 def _start(arguments: list[str], folder: Path, log: int) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
+    environment = {"GEVENT_BACKEND": BACKEND, **os.environ}
+    environment |= {FOLDER_VARIABLE: str(folder), PARENT_VARIABLE: str(os.getpid())}
     # A session of its own: the terminal's Ctrl-C is ours to pass on.
     return subprocess.Popen(
         arguments,
