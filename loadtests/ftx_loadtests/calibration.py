@@ -36,7 +36,9 @@ def null_server() -> Iterator[str]:
         try:
             port = process.stdout.readline().strip().decode()
             if not port:
-                raise FtxError("the null endpoint did not start", "look at this machine: ftx doctor", code=ExitCode.STEP_FAILED)
+                raise FtxError(
+                    "the null endpoint did not start", "look at this machine: ftx doctor", code=ExitCode.STEP_FAILED
+                )
             yield f"http://127.0.0.1:{port}"
         finally:
             process.stdin.close()

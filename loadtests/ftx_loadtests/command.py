@@ -122,9 +122,13 @@ def lines_of(result: Result) -> list[str]:
     achieved = document["achieved"]
     rate = "closed loop" if achieved is None else f"{achieved:.4g} a second"
     lines.append(f"  {document['requests']} requests, {rate}, {document['error_share'] or 0.0:.2%} failed")
-    figures = [f"{name[:-3]} {document[name]:.4g} ms" for name in ("p50_ms", "p95_ms", "p99_ms") if _is_number(document[name])]
+    figures = [
+        f"{name[:-3]} {document[name]:.4g} ms" for name in ("p50_ms", "p95_ms", "p99_ms") if _is_number(document[name])
+    ]
     if figures:
-        lines.append(f"  {'  '.join(figures)}, from the scheduled start" if achieved is not None else f"  {'  '.join(figures)}")
+        lines.append(
+            f"  {'  '.join(figures)}, from the scheduled start" if achieved is not None else f"  {'  '.join(figures)}"
+        )
     client = document["client"]
     lag = client["lag_p99_ms"]
     shown = [
