@@ -16,8 +16,8 @@ import numpy as np
 
 from ftx.errors import ExitCode, FtxError
 from ftx_loadtests.launching import Distribution, generate
-from ftx_loadtests.preparation import prepare
 from ftx_loadtests.payloads import Payloads
+from ftx_loadtests.preparation import prepare
 from ftx_loadtests.recording import Recording
 from ftx_loadtests.settings import LoadSettings
 

@@ -50,11 +50,9 @@ class LoadGenerator(User):  # type: ignore[misc]
 def use(suite: str) -> None:
     """Make the locustfile that calls this the one of `suite`."""
 
-    @events.init_command_line_parser.add_listener
     def options(parser: argparse.ArgumentParser) -> None:
         add_options(parser)
 
-    @events.init.add_listener
     def begin(environment: Environment, **_: Any) -> None:
         runner = environment.runner
         if isinstance(runner, WorkerRunner | LocalRunner):
@@ -63,6 +61,9 @@ def use(suite: str) -> None:
             _Conductor(environment, suite)
         if parent := os.environ.get(PARENT_VARIABLE):
             gevent.spawn(_quit_without_parent, environment, int(parent))
+
+    events.init_command_line_parser.add_listener(options)
+    events.init.add_listener(begin)
 
 
 def _quit_without_parent(environment: Environment, parent: int) -> None:
@@ -215,7 +216,7 @@ class _Conductor:
         """To whom phases are sent: the clients of a master, or this process itself."""
         if not isinstance(self._runner, MasterRunner):
             return [None]
-        return sorted(client.id for client in self._runner.clients.all)
+        return [*sorted(client.id for client in self._runner.clients.all)]
 
     def _carry_out(self, phase: Phase, start: float, workers: list[str | None]) -> None:
         self._waiting, self._figures = set(range(len(workers))), []

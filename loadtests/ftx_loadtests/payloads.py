@@ -95,8 +95,8 @@ def read_texts(path: Path, text: str | None = None, label: str | None = None) ->
         raise FtxError(f"{path} cannot be read: {error}", "name a UTF-8 file: --texts texts.txt") from None
     found = _column(path, rows, text, TEXT_COLUMNS, "--text-column")
     labelled = _column(path, rows, label, LABEL_COLUMNS, "--label-column", optional=label is None)
-    kept = [row for row in rows if isinstance(row.get(found), str) and row[found].strip()]
-    if not kept:
+    kept = [row for row in rows if found and isinstance(row.get(found), str) and row[found].strip()]
+    if not kept or found is None:
         raise FtxError(f"{path} holds no text", "name a file with texts: --texts texts.txt")
     labels = None if labelled is None else tuple(row[labelled] and str(row[labelled]) for row in kept)
     return Payloads(tuple(row[found] for row in kept), labels)
@@ -104,7 +104,7 @@ def read_texts(path: Path, text: str | None = None, label: str | None = None) ->
 
 def _read_table(path: Path, delimiter: str) -> list[Mapping[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        return list(csv.DictReader(stream, delimiter=delimiter))
+        return [*csv.DictReader(stream, delimiter=delimiter)]
 
 
 def _read_jsonl(path: Path) -> list[Mapping[str, Any]]:

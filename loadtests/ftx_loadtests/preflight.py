@@ -73,7 +73,7 @@ def protocol_of(job: Job) -> Protocol:
 
 
 def _check_endpoint(url: str, job: Job) -> None:
-    settings, protocol = job.settings, protocol_of(job)
+    protocol = protocol_of(job)
     answer = _ask(url, protocol, job)
     if 200 <= answer.status < 300:
         try:

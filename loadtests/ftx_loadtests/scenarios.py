@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ftx_loadtests.samples import Samples
-from ftx_loadtests.saturation import Rung, next_rate, rung_seconds
+from ftx_loadtests.saturation import START, Rung, capacity, next_rate, rung_seconds
 from ftx_loadtests.settings import LoadSettings
 
 WARM_UP = -1
@@ -106,8 +106,8 @@ def _search(settings: LoadSettings, least: float, block: Callable[[int], int]) -
     """Rungs until the search is over."""
     assert settings.slo_p99_ms is not None
     history: list[Rung] = []
-    start = {} if settings.rate is None else {"start": settings.rate}
-    while (rate := next_rate(history, settings.slo_p99_ms / 1000, seed=settings.seed, **start)) is not None:
+    slo, start = settings.slo_p99_ms / 1000, settings.rate or START
+    while (rate := next_rate(history, slo, start=start, seed=settings.seed)) is not None:
         count = len(history)
         seconds = rung_seconds(rate, least)
         samples = yield Phase(block(count), f"{rate:.4g}/s", seconds, rate, settings.arrivals, seed=count)
@@ -126,8 +126,6 @@ def _known_capacity(settings: LoadSettings) -> Generator[Phase, Samples, float]:
     if settings.capacity is not None:
         return settings.capacity
     history = yield from _search(settings, SEARCH_SECONDS, lambda count: SEARCHING - count)
-    from ftx_loadtests.saturation import capacity
-
     assert settings.slo_p99_ms is not None
     return capacity(history, settings.slo_p99_ms / 1000, seed=settings.seed).rate or 0.0
 

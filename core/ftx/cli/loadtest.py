@@ -107,7 +107,13 @@ def _apply(options: tuple[Callable[[Function], Function], ...], function: Functi
 @json_option
 @click.pass_context
 def loadtest(
-    context: click.Context, url: str | None, config_path: Path | None, as_json: bool, golden: str | None, **options: Any
+    context: click.Context,
+    /,
+    url: str | None,
+    config_path: Path | None,
+    as_json: bool,
+    golden: str | None,
+    **options: Any,
 ) -> None:
     """Measure the endpoint URL under load: is the SLO met, was the measurement valid, is the answer certain.
 
