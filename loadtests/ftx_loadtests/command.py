@@ -19,7 +19,7 @@ from ftx_loadtests.measuring import Plan, measure
 from ftx_loadtests.outcome import Result, judge
 from ftx_loadtests.payloads import Payloads, of_lengths, packaged, read_texts
 from ftx_loadtests.preflight import endpoint_of
-from ftx_loadtests.report import write_report
+from ftx_loadtests.keeping import keep
 from ftx_loadtests.settings import SECONDS, LoadSettings
 
 MASTER_PORT = 5557
@@ -45,14 +45,14 @@ def loadtest(
         folder.mkdir(parents=True, exist_ok=True)
         result = judge(measure(plan, folder, _say))
         if options["report"]:
-            write_report(result, folder)
+            keep(result, folder)
     if as_json:
         print(json.dumps(result.as_json(), indent=2, ensure_ascii=False))
     else:
         for line in lines_of(result):
             print(line)
         if options["report"]:
-            print(f"report: {folder / 'report.html'}")
+            print(f"kept in {folder}")
     return result.exit_code
 
 

@@ -14,11 +14,11 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 import gevent.event
-from locust import User, events, task
+from locust import User, events
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
@@ -37,14 +37,14 @@ PATIENCE = 15.0
 """Seconds that a worker may be late beyond what its phase can take."""
 
 
+def _idle(user: Any) -> None:
+    gevent.sleep(3600)
+
+
 class LoadGenerator(User):  # type: ignore[misc]
     """One for each worker, so that Locust has somebody to run."""
 
-    fixed_count = 0
-
-    @task
-    def idle(self) -> None:
-        gevent.sleep(3600)
+    tasks: ClassVar[list[Any]] = [_idle]
 
 
 def use(suite: str) -> None:

@@ -104,7 +104,8 @@ def read_texts(path: Path, text: str | None = None, label: str | None = None) ->
 
 def _read_table(path: Path, delimiter: str) -> list[Mapping[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        return [*csv.DictReader(stream, delimiter=delimiter)]
+        rows: list[Mapping[str, Any]] = [*csv.DictReader(stream, delimiter=delimiter)]
+    return rows
 
 
 def _read_jsonl(path: Path) -> list[Mapping[str, Any]]:

@@ -31,7 +31,7 @@ _OPTIONS: dict[str, tuple[type, str]] = {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Each setting as an option of Locust, which reads it from FTX_LOADTEST_NAME and from its configuration file, too."""
+    """Each setting as an option of Locust, which reads FTX_LOADTEST_NAME and its configuration file, too."""
     group: Any = parser.add_argument_group("ftx load tests")
     group.add_argument("--protocol", choices=NAMES, default="tei", env_var="FTX_LOADTEST_PROTOCOL")
     for name, (kind, text) in _OPTIONS.items():
