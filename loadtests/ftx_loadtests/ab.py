@@ -1,8 +1,8 @@
 """Which of two endpoints is faster, from interleaved blocks of requests.
 
-The blocks of a pair have the same arrivals and texts, and follow each other in random order (ABBA or BAAB), so that what
-drifts on the machine meets both alike. Each pair gives one number, the logarithm of the ratio of its two medians; their
-mean is judged by Student's t. Requests of one block are not independent, but pairs nearly are.
+The blocks of a pair have the same arrivals and texts, and follow each other in random order (ABBA or BAAB), so that
+what drifts on the machine meets both alike. Each pair gives one number, the logarithm of the ratio of its two medians;
+their mean is judged by Student's t. Requests of one block are not independent, but pairs nearly are.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ftx_loadtests.measurement import Measurement
+from ftx_loadtests.samples import Samples
 from ftx_loadtests.statistics import Estimate, share_estimate
 
 MOST_TEXTS = 20
@@ -33,11 +34,19 @@ class Agreement:
         }
 
 
+def unsteady(samples: Samples) -> tuple[int, ...]:
+    """Places in the payload of the texts that got different labels in the same test."""
+    rows = samples.ok & (samples.label >= 0)
+    answers = np.unique(np.stack([samples.text[rows], samples.label[rows]], axis=1), axis=0)
+    texts, counts = np.unique(answers[:, 0], return_counts=True)
+    return tuple(int(text) for text in texts[counts > 1])
+
+
 def agreement(measurement: Measurement) -> Agreement | None:
     """None where there is no reference, or no answer to a text that it knows.
 
-    The interval is Wilson's: the same text answered twice is not two independent answers, so that it is too narrow where
-    texts are repeated often.
+    The interval is Wilson's: the same text answered twice is not two independent answers, so that it is too narrow
+    where texts are repeated often.
     """
     reference, samples = measurement.reference_labels, measurement.samples
     if reference is None or not len(reference):

@@ -42,7 +42,7 @@ class Drift:
 
 
 def drifts(measurement: Measurement) -> dict[str, Drift]:
-    """Of the latency's median and p95, and of the server's memory where it was sampled; what is too short is missing."""
+    """Of the latency's median and p95, and of the server's memory where it was sampled; not of what is too short."""
     samples, ok = measurement.samples, measurement.samples.ok
     scheduled, latency = samples.scheduled[ok], samples.latency[ok]
     found = {f"p{100 * q:g}": windowed(scheduled, latency * 1000.0, q) for q in (0.5, 0.95)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -60,8 +60,7 @@ class Measurement:
     suite: str
     url: str
     settings: Mapping[str, Any]
-    """As the command resolved them. Read here: `slo_p99_ms`, `rate`, `loop` (`open` or `closed`), `seed`,
-    `price_per_hour`, `against`."""
+    """As the command resolved them. Read here: `slo_p99_ms`, `rate`, `seed`, `price_per_hour`."""
     samples: Samples
     phases: Sequence[Phase]
     client: ClientFacts
@@ -72,7 +71,7 @@ class Measurement:
     interrupted: bool = False
     reference_labels: Sequence[str | None] | None = None
     """The right answer to each text of the payload, as the reference gave it; None where it is not known."""
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
     @property
     def slo(self) -> float | None:
@@ -87,14 +86,17 @@ class Measurement:
     @property
     def open_loop(self) -> bool:
         """Whether requests left by a schedule of their own, and did not wait for answers."""
-        return self.settings.get("loop", "open") == "open"
+        return any(phase.rate is not None for phase in self.measured)
 
     @cached_property
     def seconds(self) -> float:
-        """The time that was measured, in all phases."""
-        if self.phases:
-            return float(sum(phase.seconds for phase in self.phases))
-        return float(np.nanmax(self.samples.ended)) if len(self.samples) else 0.0
+        """The time that was measured, in all phases that count."""
+        return float(sum(phase.seconds for phase in self.measured))
+
+    @cached_property
+    def measured(self) -> list[Phase]:
+        """The phases that count: warming up and looking for a rate have blocks below 0."""
+        return [phase for phase in self.phases if phase.block >= 0]
 
     def rows(self, *names: str) -> NDArray[np.bool_]:
         """The rows of the phases of these names."""

@@ -71,8 +71,8 @@ class Judged:
 class Capacity:
     """The highest rate within the SLO, and the rates that it surely lies between.
 
-    `low` is the highest rate whose p99 is surely within the SLO, 0 where there is none; `high` the lowest that is surely
-    beyond, infinite where there is none. `rate` is None where no rung was within.
+    `low` is the highest rate whose p99 is surely within the SLO, 0 where there is none; `high` the lowest that is
+    surely beyond, infinite where there is none. `rate` is None where no rung was within.
     """
 
     rate: float | None
@@ -128,7 +128,7 @@ def next_rate(
 def capacity(history: Sequence[Rung], slo: float, *, seed: int = 0) -> Capacity:
     """What the search has found; `slo` in seconds."""
     rungs = judge_rungs(history, slo, seed=seed)
-    good, bad = _bracket(rungs)
+    good, _ = _bracket(rungs)
     ceiling = min((rung.rate for rung in rungs if rung.standing == "beyond"), default=math.inf)
     floor = max((rung.rate for rung in rungs if rung.standing == "within" and rung.rate < ceiling), default=0.0)
     rate = None if good is None else good.rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,7 @@ def by_length(samples: Samples) -> list[LengthBucket]:
     tokens, latency = samples.tokens[ok], samples.latency[ok] * 1000.0
     edges = [0, *BUCKETS, max(int(tokens.max(initial=0)), BUCKETS[-1] + 1)]
     found = []
-    for below, last in zip(edges, edges[1:], strict=False):
+    for below, last in itertools.pairwise(edges):
         values = latency[(tokens > below) & (tokens <= last)] if below else latency[tokens <= last]
         if len(values):
             found.append(

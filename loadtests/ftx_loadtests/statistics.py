@@ -96,8 +96,8 @@ def share_estimate(count: int, total: int) -> Estimate:
 def student(degrees: int, confidence: float = CONFIDENCE) -> float:
     """Student's t that is exceeded on both sides together with a probability of 1 - `confidence`.
 
-    By bisection of its distribution function, which for whole degrees of freedom is a finite sum (Abramowitz and Stegun,
-    26.7.3 and 26.7.4).
+    By bisection of its distribution function, which for whole degrees of freedom is a finite sum (Abramowitz and
+    Stegun, 26.7.3 and 26.7.4).
     """
     low, high = 0.0, 1000.0
     for _ in range(60):
