@@ -21,7 +21,7 @@ from ftx.config import (
     validate,
 )
 from ftx.errors import FtxError, PlanError, Problem
-from ftx.plan import REFERENCE, SOURCE, SUBJECT, Plan, PlannedStep
+from ftx.plan import LOAD_TEST, REFERENCE, SOURCE, SUBJECT, Plan, PlannedStep
 from ftx.plugins import PluginManager
 from ftx.preflight import check_disk, check_steps, choose_device
 from ftx.ranks import check_processes

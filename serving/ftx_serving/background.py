@@ -31,7 +31,8 @@ KEPT_LINES = 20
 
 @contextmanager
 def start(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context) -> Iterator[Mapping[str, Any]]:
-    """The server, from when it is ready to when the context is left; yields its `url` and `pid`.
+    """The server, from when it is ready to when the context is left; yields its `url`, its
+    `pid`, and `api_key_env`, the variable with its key (None: there is none).
 
     Raises `FtxError` where it does not become ready.
     """
@@ -60,7 +61,7 @@ def start(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context)
         process.stdin.flush()
         url = _wait_until_ready(process, output)
         context.log(f"serving at {url}, process {process.pid}, until the load test is done")
-        yield {"url": url, "pid": process.pid}
+        yield {"url": url, "pid": process.pid, "api_key_env": config.api_key_env}
     finally:
         # Its standard input ends with it: a run that is killed leaves no server behind.
         process.stdin.close()
