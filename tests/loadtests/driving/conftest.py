@@ -67,11 +67,15 @@ class Server:
             self._loop.call_soon_threadsafe(self._loop.stop)
         assert self._thread is not None
         self._thread.join(10)
-        talks = asyncio.all_tasks(self._loop)
+        self._loop.run_until_complete(self._hang_up())
+        self._loop.close()
+
+    @staticmethod
+    async def _hang_up() -> None:
+        talks = asyncio.all_tasks() - {asyncio.current_task()}
         for talk in talks:
             talk.cancel()
-        self._loop.run_until_complete(asyncio.gather(*talks, return_exceptions=True))
-        self._loop.close()
+        await asyncio.gather(*talks, return_exceptions=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -80,6 +84,9 @@ class Server:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 _, found, rest = head.partition(b"content-length:")
                 body = await reader.readexactly(int(rest.split(b"\r\n")[0])) if found else b""
+                if head.startswith(b"get "):  # what kind of server it is: an unknown one
+                    writer.write(answer(status=404))
+                    continue
                 self.requests.append(body)
                 said = await self.behaviour(body)
                 if said is None:
