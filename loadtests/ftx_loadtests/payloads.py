@@ -98,8 +98,13 @@ def read_texts(path: Path, text: str | None = None, label: str | None = None) ->
     kept = [row for row in rows if found and isinstance(row.get(found), str) and row[found].strip()]
     if not kept or found is None:
         raise FtxError(f"{path} holds no text", "name a file with texts: --texts texts.txt")
-    labels = None if labelled is None else tuple(row[labelled] and str(row[labelled]) for row in kept)
+    labels = None if labelled is None else tuple(_label(row.get(labelled)) for row in kept)
     return Payloads(tuple(row[found] for row in kept), labels)
+
+
+def _label(value: Any) -> str | None:
+    """An empty cell is a text without a label."""
+    return None if value is None or value == "" else str(value)
 
 
 def _read_table(path: Path, delimiter: str) -> list[Mapping[str, Any]]:
