@@ -72,7 +72,8 @@ def timeline(samples: Samples, phases: Sequence[Phase], slo_ms: float | None) ->
     across = x_axis([start, end])
     parts = [frame(across, up, ("seconds of the test", "milliseconds"), (tick_text, log_tick_text))]
     if 1 < len(phases) <= 8:
-        parts += [_upright(across.clipped(phase.start), phase.name) for phase in phases]
+        # More names than these would lie on each other.
+        parts += [_upright(across.clipped(phase.start), phase.name if len(phases) <= 3 else "") for phase in phases]
     if slo_ms is not None:
         parts.append(_level(up.at(math.log10(slo_ms))))
     parts += [_drawn(line, place, across.at, _log(up)) for place, line in enumerate(lines)]

@@ -99,5 +99,12 @@ def _figures(result: Result) -> list[Fact]:
     within = "answered in time" if result.measurement.slo is not None else "answered"
     found.append(Fact("goodput", figure(document["goodput"], "/s"), detail=within))
     errors = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in result.errors.items())
-    found.append(Fact("failed", f"{document['error_share'] or 0:.2%}", "loss" if errors else "", errors or "none"))
+    found.append(
+        Fact(
+            "failed",
+            f"{document['error_share'] or 0:.2%}",
+            "loss" if errors else "",
+            f"{errors or 'none'}, of {document['requests']:,}",
+        )
+    )
     return found

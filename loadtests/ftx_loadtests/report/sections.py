@@ -88,7 +88,10 @@ def sections(result: Result) -> list[Section]:
 def figure(value: float | None, unit: str, digits: int = 4) -> str:
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:.{digits}g} {unit}".strip() if math.isfinite(value) else "infinite"
+    if not math.isfinite(value):
+        return "infinite"
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
+    return f"{text}{unit}" if unit[:1] in ("/", "×", "%") else f"{text} {unit}".strip()
 
 
 def latency_interval(estimate: Estimate | None) -> str:
