@@ -14,12 +14,12 @@ from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx_loadtests.arrivals import read_trace
 from ftx_loadtests.golden import golden_payloads
+from ftx_loadtests.keeping import keep
 from ftx_loadtests.launching import Distribution, check_installed, join
 from ftx_loadtests.measuring import Plan, measure
 from ftx_loadtests.outcome import Result, judge
 from ftx_loadtests.payloads import Payloads, of_lengths, packaged, read_texts
 from ftx_loadtests.preflight import endpoint_of
-from ftx_loadtests.keeping import keep
 from ftx_loadtests.settings import SECONDS, LoadSettings
 
 MASTER_PORT = 5557

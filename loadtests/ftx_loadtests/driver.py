@@ -199,17 +199,18 @@ class _Conductor:
         scenario = play(self._job.settings, self._job.texts)
         phase = next(scenario, None)
         while phase is not None and self._problem is None:
-            # Warm-up and searches lie before the origin: nothing reads their times.
+            # Warming up and searching come before the axis begins: each of their phases begins at 0.
+            begins = time.monotonic() + LEAD_SECONDS
             if origin is None and phase.measured:
-                origin = time.monotonic() + LEAD_SECONDS
-            start = time.monotonic() + LEAD_SECONDS - (time.monotonic() if origin is None else origin)
+                origin = begins
+            start = 0.0 if origin is None else begins - origin
             self._recording.add_phase(PhaseRecord(phase, start, None))
             self._carry_out(phase, start, workers)
             if self._problem is not None:
                 return
             # A phase of the open loop is over when its last request was due, not when it was answered.
-            ended = start + phase.seconds if phase.rate is not None else time.monotonic() - (origin or 0.0)
-            self._recording.add_phase(PhaseRecord(phase, start, ended, self._figures))
+            took = phase.seconds if phase.rate is not None else time.monotonic() - begins
+            self._recording.add_phase(PhaseRecord(phase, start, start + took, self._figures))
             phase = _after(scenario, self._samples_of(phase))
 
     def _workers(self) -> list[str | None]:

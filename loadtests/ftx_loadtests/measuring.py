@@ -29,11 +29,13 @@ class Plan:
     price_per_hour: float | None = None
 
 
-def measure(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None) -> Measurement:
+def measure(
+    plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None, *, keep_interrupted: bool = True
+) -> Measurement:
     """Carry out a load test; everything that is recorded lies under `folder`.
 
     Raises `FtxError` for whatever keeps it from beginning. Once it has begun, an interruption or a failure is part of
-    the measurement, and what was measured until then is kept.
+    the measurement, and what was measured until then is kept; unless `keep_interrupted` is off, and it is raised.
     """
     check_installed()
     job, payloads = prepare(plan.settings, plan.payloads)
@@ -53,6 +55,8 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: 
         ended = generate(job, recording, plan.distribution, progress)
     finally:
         progress.close()
+    if ended.interrupted and not keep_interrupted:
+        raise KeyboardInterrupt
     after = server_info(job.settings, job.settings.url)
     return _measurement(plan, job, payloads, recording, ended, ServerFacts(before, after), floor, notes)
 

@@ -109,7 +109,7 @@ def _read_table(path: Path, delimiter: str) -> list[Mapping[str, Any]]:
 
 
 def _read_jsonl(path: Path) -> list[Mapping[str, Any]]:
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     with path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():

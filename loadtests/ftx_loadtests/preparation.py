@@ -8,8 +8,9 @@ from pathlib import Path
 from ftx.errors import FtxError
 from ftx_loadtests import protocols
 from ftx_loadtests.payloads import Payloads
-from ftx_loadtests.settings import NEEDS_RATE, NEEDS_SLO, SEARCHES, Job, LoadSettings
+from ftx_loadtests.settings import Job, LoadSettings, missing
 
+_OPTIONS = {"rate": "--rate", "slo_p99_ms": "--slo-p99", "capacity": "--capacity"}
 LONG_FACTOR = 10
 """How much longer than the median text the long ones of `mixed` are."""
 LONG_TEXTS = 64
@@ -33,21 +34,18 @@ def prepare(settings: LoadSettings, payloads: Payloads) -> tuple[Job, Payloads]:
 
 def _check(settings: LoadSettings) -> None:
     suite = settings.suite
-    missing = []
-    if suite in NEEDS_RATE and settings.rate is None and settings.loop == "open" and not settings.trace:
-        missing.append("--rate 50")
-    searches = suite in SEARCHES and settings.capacity is None
-    if settings.slo_p99_ms is None and (suite in NEEDS_SLO or searches):
-        missing.append("--slo-p99 100" if suite in NEEDS_SLO else "--capacity 200 (or --slo-p99 100, to look for it)")
+    lacking = [
+        f"{_OPTIONS[name]} {example}"
+        for name, example in missing(suite, settings.rate, settings.slo_p99_ms, settings.capacity)
+        if name != "rate" or settings.loop == "open"
+    ]
     if suite == "ab" and not settings.against:
-        missing.append("--against http://127.0.0.1:8001")
+        lacking.append("--against http://127.0.0.1:8001")
     if settings.protocol == "template" and not settings.template:
-        missing.append("--template request.json")
-    if missing:
-        raise FtxError(
-            f"the suite {suite} needs {', '.join(option.split()[0] for option in missing)}",
-            f"add: {' '.join(missing)}",
-        )
+        lacking.append("--template request.json")
+    if lacking:
+        options = ", ".join(option.split()[0] for option in lacking)
+        raise FtxError(f"the suite {suite} needs {options}", f"add: {' '.join(lacking)}")
     if settings.against and suite != "ab":
         raise FtxError(f"--against is for the suite ab, not for {suite}", "leave it out, or take --suite ab")
     if settings.loop == "closed" and suite not in ("rate", "mixed", "chaos", "ab"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -34,6 +34,18 @@ NEEDS_RATE = ("rate", "mixed", "chaos", "ab")
 NEEDS_SLO = ("saturation",)
 SEARCHES = ("saturation", "soak", "spike")
 """Suites that look for the capacity, the latter two where it is not given."""
+
+
+def missing(
+    suite: str, rate: float | None, slo_p99_ms: float | None, capacity: float | None
+) -> Iterator[tuple[str, str]]:
+    """The settings without which the suite cannot begin, each with an example."""
+    if suite in NEEDS_RATE and rate is None:
+        yield "rate", "50"
+    if slo_p99_ms is None and suite in NEEDS_SLO:
+        yield "slo_p99_ms", "100"
+    if slo_p99_ms is None and capacity is None and suite in SEARCHES and suite not in NEEDS_SLO:
+        yield "capacity", "200"
 
 
 @dataclass(frozen=True)
