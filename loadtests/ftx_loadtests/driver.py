@@ -203,6 +203,7 @@ class _Conductor:
             begins = time.monotonic() + LEAD_SECONDS
             if origin is None and phase.measured:
                 origin = begins
+                self._recording.begin(origin)
             start = 0.0 if origin is None else begins - origin
             self._recording.add_phase(PhaseRecord(phase, start, None))
             self._carry_out(phase, start, workers)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ftx_loadtests.outcome import Result
+from ftx_loadtests.report.files import write_report
 
-SAMPLES, RESULT = "samples.npz", "result.json"
+SAMPLES = "samples.npz"
 
 
 def keep(result: Result, folder: Path) -> None:
     """Write them into `folder`, which must be there."""
     result.measurement.samples.save(folder / SAMPLES)
-    document = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
-    (folder / RESULT).write_text(document + "\n", encoding="utf-8")
+    write_report(result, folder)

@@ -15,6 +15,8 @@ from ftx_loadtests.preflight import check, server_info
 from ftx_loadtests.preparation import prepare
 from ftx_loadtests.progress import Progress
 from ftx_loadtests.recording import PhaseRecord, Recording
+from ftx_loadtests.resources import Resources
+from ftx_loadtests.sampler import sampling
 from ftx_loadtests.settings import Job, LoadSettings
 
 
@@ -51,8 +53,10 @@ def measure(
     before = server_info(job.settings, job.settings.url)
     recording = Recording(folder / "recording")
     progress = Progress(recording)
+    recording.folder.mkdir(parents=True, exist_ok=True)
     try:
-        ended = generate(job, recording, plan.distribution, progress)
+        with sampling(job.settings.url, recording.resources):
+            ended = generate(job, recording, plan.distribution, progress)
     finally:
         progress.close()
     if ended.interrupted and not keep_interrupted:
@@ -81,11 +85,20 @@ def _measurement(
         phases=[_phase(record, last) for record in records],
         client=ClientFacts(_cpu_share(records), plan.distribution.workers),
         server=server,
+        resources=_resources(recording, last),
         floor_ms=floor,
         interrupted=ended.interrupted or ended.failure is not None,
         reference_labels=payloads.labels,
         notes=[*notes, *_met_by_the_hostile(records), *([ended.failure] if ended.failure else [])],
     )
+
+
+def _resources(recording: Recording, last: float) -> Resources | None:
+    """On the axis of the samples, without what was read before and after them."""
+    origin = recording.origin()
+    if origin is None or not recording.resources.is_file():
+        return None
+    return Resources.load(recording.resources).since(origin, origin + last)
 
 
 def _settings(plan: Plan, job: Job) -> dict[str, Any]:

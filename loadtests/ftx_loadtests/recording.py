@@ -4,6 +4,8 @@ job.json         what was asked for
 rows-N.bin       `samples.ROW` after `samples.ROW` of worker N, appended several times a second
 labels-N.json    the labels that the rows of worker N count
 phases.jsonl     a line for each phase that has begun, and one for each that has ended
+origin.json      where the axis of time begins, on this machine's monotonic clock
+resources.jsonl  what the server cost this machine, where it runs here (`ftx_loadtests.resources`)
 failure.json     why it could not go on
 locust.log       what Locust had to say
 """
@@ -66,6 +68,18 @@ class Recording:
         }
         with (self.folder / "phases.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
+
+    @property
+    def resources(self) -> Path:
+        return self.folder / "resources.jsonl"
+
+    def begin(self, origin: float) -> None:
+        (self.folder / "origin.json").write_text(json.dumps({"monotonic": origin}), encoding="utf-8")
+
+    def origin(self) -> float | None:
+        """None where nothing that counts has begun."""
+        path = self.folder / "origin.json"
+        return float(json.loads(path.read_text(encoding="utf-8"))["monotonic"]) if path.is_file() else None
 
     def fail(self, message: str) -> None:
         (self.folder / "failure.json").write_text(json.dumps({"message": message}), encoding="utf-8")
