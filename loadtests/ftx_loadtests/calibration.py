@@ -57,6 +57,7 @@ def floor_ms(settings: LoadSettings, payloads: Payloads, folder: Path, distribut
         )
         job, _ = prepare(replace(plain, workers=distribution.workers), payloads)
         recording = Recording(folder)
+        recording.clear()
         ended = generate(job, recording, distribution, lambda: None)
     if ended.interrupted:
         raise KeyboardInterrupt

@@ -53,7 +53,7 @@ def measure(
     before = server_info(job.settings, job.settings.url)
     recording = Recording(folder / "recording")
     progress = Progress(recording)
-    recording.folder.mkdir(parents=True, exist_ok=True)
+    recording.clear()
     try:
         with sampling(job.settings.url, recording.resources):
             ended = generate(job, recording, plan.distribution, progress)

@@ -58,7 +58,14 @@ def check(job: Job) -> Job:
     """
     settings = job.settings
     if settings.protocol == "oip" and not settings.model:
-        settings = replace(settings, model=_model_name(settings))
+        try:
+            settings = replace(settings, model=_model_name(settings))
+        except FtxError as error:
+            error.hints = (
+                *(f"it speaks {name}: --protocol {name}" for name in _others(settings.url, job)),
+                *error.hints,
+            )
+            raise
         job = replace(job, settings=settings)
     for url in (settings.url, settings.against):
         if url:

@@ -23,6 +23,17 @@ import numpy as np
 from ftx_loadtests.samples import ROW, Samples, concatenate
 from ftx_loadtests.scenarios import Phase
 
+FILES = (
+    "job.json",
+    "rows-*.bin",
+    "labels-*",
+    "phases.jsonl",
+    "failure.json",
+    "locust.log",
+    "origin.json",
+    "resources.jsonl",
+)
+
 
 @dataclass(frozen=True)
 class PhaseRecord:
@@ -49,6 +60,13 @@ class Recording:
     @property
     def job(self) -> Path:
         return self.folder / "job.json"
+
+    def clear(self) -> None:
+        """Make the folder, and leave nothing of an earlier test in it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for pattern in FILES:
+            for path in self.folder.glob(pattern):
+                path.unlink()
 
     def add_rows(self, worker: int, rows: bytes, labels: Sequence[str]) -> None:
         # The labels first: a row must not count one that is not there.
