@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from locust import User, events
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
+from ftx.errors import FtxError
 from ftx_loadtests.generator import Generator
 from ftx_loadtests.launching import FOLDER_VARIABLE, PARENT_VARIABLE
 from ftx_loadtests.recording import PhaseRecord, Recording
@@ -58,7 +60,11 @@ def use(suite: str) -> None:
         if isinstance(runner, WorkerRunner | LocalRunner):
             _Worker(environment)
         if isinstance(runner, MasterRunner | LocalRunner):
-            _Conductor(environment, suite)
+            try:
+                _Conductor(environment, suite)
+            except FtxError as error:
+                print(f"error: {error}", file=sys.stderr)
+                sys.exit(int(error.code))
         if parent := os.environ.get(PARENT_VARIABLE):
             gevent.spawn(_quit_without_parent, environment, int(parent))
 
