@@ -8,7 +8,7 @@ CONFIG := examples/tweets/ftx.toml
 export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint types layers tests test-slow bench clean
+.PHONY: demo test lint types layers tests test-slow test-load bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ftx run train quantize export --config $(CONFIG)
@@ -33,6 +33,10 @@ tests: $(VENV)/.dev
 # Kills at random moments, fresh environments, a million rows: minutes each.
 test-slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+# Servers of known behaviour under load: stalls, capacities, comparisons, a starved client. Minutes together.
+test-load: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/loadtests
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/data_million_rows.py

@@ -121,7 +121,9 @@ def _ask(url: str, protocol: Protocol, job: Job) -> Answer:
         raise FtxError(f"no TLS with {url}: {error.reason or error}", f"is it http? try {_other_scheme(url)}") from None
     except TimeoutError:
         raise FtxError(
-            f"{url} has not answered within {client.timeout:g} s", "is it up? look at its log, or raise --timeout"
+            f"{url} has not answered within {client.timeout:g} s",
+            *([f"is it http? try {_other_scheme(url)}"] if endpoint.secure else []),
+            "is it up? look at its log, or raise --timeout",
         ) from None
     except OSError as error:
         reason = error.strerror or str(error)

@@ -99,7 +99,7 @@ def test_texts_and_labels_come_from_a_table_or_from_lines(tmp_path):
     (tmp_path / "a.csv").write_text('label,text\ngood,"one, two"\n,three\nbad,\n', encoding="utf-8")
     (tmp_path / "a.jsonl").write_text('{"text": "one\\u2028two", "label": 1}\n\n"bare"\n', encoding="utf-8")
     (tmp_path / "a.txt").write_text("one\r\n\ntwo\u2028three\n", encoding="utf-8")
-    assert read_texts(tmp_path / "a.csv") == Payloads(("one, two", "three"), ("good", ""))
+    assert read_texts(tmp_path / "a.csv") == Payloads(("one, two", "three"), ("good", None))
     assert read_texts(tmp_path / "a.jsonl") == Payloads(("one\u2028two", "bare"), ("1", None))
     assert read_texts(tmp_path / "a.txt") == Payloads(("one", "two\u2028three"))
 

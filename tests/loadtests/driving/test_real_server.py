@@ -124,9 +124,9 @@ def test_a_server_that_wants_a_key_is_asked_with_one(serve, monkeypatch):
         check(job(url, api_key_env="FTX_TEST_KEY"))
 
 
-def test_tls_with_a_server_without_it_is_one_clear_error(serve):
+def test_tls_with_a_server_without_it_is_one_clear_error(real):
     with pytest.raises(FtxError, match="no TLS with") as caught:
-        check(job(serve().url.replace("http://", "https://")))
+        check(job(f"https://{real.address}"))
     assert any("http://127" in hint for hint in caught.value.hints)
 
 
