@@ -65,6 +65,26 @@ def estimate_quantiles(
     return {q: found.get(q) for q in qs}
 
 
+def ratio_of_quantiles(values: np.ndarray, others: np.ndarray, q: float, *, seed: int = 0) -> Estimate | None:
+    """The quantile `q` of `values` over that of `others`, with its interval, both resampled by themselves.
+
+    None where either has too few samples, or a quantile that is infinite or 0.
+    """
+    if min(len(values), len(others)) < fewest_samples(q):
+        return None
+    both = [quantile(each, q) for each in (values, others)]
+    if not np.isfinite(both).all() or not all(both):
+        return None
+    over, under = (
+        _resampled_quantiles(each, (q,), block_length(each), seed + place)[:, 0]
+        for place, each in enumerate((values, others))
+    )
+    # Two infinite draws have no ratio; they say nothing about which is larger.
+    neither = np.isinf(over) & np.isinf(under)
+    ratios = np.where(neither, 1.0, over) / np.where(neither, 1.0, under)
+    return _estimate(both[0] / both[1], ratios)
+
+
 def mean_estimate(values: np.ndarray, *, seed: int = 0) -> Estimate | None:
     """The mean of a series in the order of time, with its interval by the same bootstrap; None of no values."""
     if not len(values):
