@@ -87,7 +87,7 @@ def test_a_soak_of_a_server_without_any_capacity_measures_nothing():
 
 
 def test_ab_has_each_endpoint_as_often_and_in_random_abba_order():
-    phases = [phase for phase in played("ab", rate=5.0, against="http://g", duration=160.0, block_seconds=2.0)]
+    phases = played("ab", rate=5.0, against="http://g", duration=160.0, block_seconds=2.0)
     blocks = [phase for phase in phases if phase.measured]
     assert Counter(phase.endpoint for phase in blocks) == {0: 40, 1: 40}
     quads = [tuple(phase.endpoint for phase in blocks[start : start + 4]) for start in range(0, 80, 4)]
