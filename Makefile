@@ -8,7 +8,7 @@ CONFIG := examples/tweets/ftx.toml
 export TOKENIZERS_PARALLELISM := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test lint types layers tests test-slow test-soak bench docs clean
+.PHONY: demo test lint types layers tests test-slow test-soak test-load bench docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ftx run train quantize export --config $(CONFIG)
@@ -41,6 +41,10 @@ docs: $(VENV)/.dev
 # 100,000 requests of mixed lengths; FTX_SOAK_REQUESTS=10000 for fewer.
 test-soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow tests/serving/test_soak.py -s
+
+# Servers of known behaviour under load: stalls, capacities, comparisons, a starved client. Minutes together.
+test-load: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/loadtests
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/data_million_rows.py

@@ -1,12 +1,13 @@
-"""What two references have both been evaluated on: the evaluations that `ftx compare` reads."""
+"""What `ftx compare` reads: the evaluations that two references have in common, or two load tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ftx.artifacts import Artifact, Bundle, Checkpoint, Evaluation
+from ftx.artifacts import Artifact, Bundle, Checkpoint, Evaluation, LoadTest
 from ftx.errors import FtxError
 from ftx.runs import find_artifact, find_run
 from ftx.scoreboard import model_name
@@ -14,6 +15,7 @@ from ftx.store import Store
 
 SPLITS = ("test", "validation")
 """In order of preference: the test split has chosen nothing."""
+LOAD_TEST_FILES = ("result.json", "samples.npz")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,32 @@ def find_pair(
                     chosen = (_choose(*given) for given in zip(references, (one, other), variants, strict=True))
                     return next(chosen), next(chosen)
     raise _nothing_shared(references, first, second, split)
+
+
+def find_load_tests(references: Sequence[str], store: Store) -> list[Path] | None:
+    """The folders of load tests, artifacts or what `ftx loadtest --report` has written; None where none is named.
+
+    Raises `FtxError` where one reference is a load test and another is not.
+    """
+    found = [_load_test(reference, store) for reference in references]
+    folders = [folder for folder in found if folder is not None]
+    if folders and len(folders) < len(found):
+        other = references[found.index(None)]
+        raise FtxError(
+            f"{other} is no load test, and cannot be compared with one",
+            "name two: ftx compare DIR DIR, of --report DIR",
+        )
+    return folders or None
+
+
+def _load_test(reference: str, store: Store) -> Path | None:
+    folder = Path(reference).expanduser()
+    if all((folder / name).is_file() for name in LOAD_TEST_FILES):
+        return folder
+    if find_run(reference, store) is not None:
+        return None
+    artifact = find_artifact(reference, store)
+    return artifact.path if isinstance(artifact, LoadTest) else None
 
 
 def _evaluations(reference: str, store: Store) -> Mapping[str, list[Evaluation]]:

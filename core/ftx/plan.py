@@ -22,6 +22,7 @@ from ftx.step import ModelSettings, Step
 from ftx.store import Store
 
 SOURCE = "source"
+LOAD_TEST = "loadtest"
 """The id of the model that the plan starts from."""
 SUBJECT = "subject"
 """The id of the artifact that `ftx eval` looks at."""

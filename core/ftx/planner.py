@@ -21,7 +21,7 @@ from ftx.config import (
     validate,
 )
 from ftx.errors import FtxError, PlanError, Problem
-from ftx.plan import REFERENCE, SOURCE, SUBJECT, Plan, PlannedStep
+from ftx.plan import LOAD_TEST, REFERENCE, SOURCE, SUBJECT, Plan, PlannedStep
 from ftx.plugins import PluginManager
 from ftx.preflight import check_disk, check_steps, choose_device
 from ftx.ranks import check_processes
@@ -298,6 +298,10 @@ class _Planner:
             self.problems.append(
                 Problem(message, step.full_name, (f"ftx run {' '.join(_quantizing_once(self.words))}",))
             )
+        if step.stage == LOAD_TEST and not _has(before, SERVE):
+            message = "asks a server, and nothing before it starts one"
+            words = [word for word in self.words if word.partition(":")[0] != LOAD_TEST]
+            self.problems.append(Problem(message, step.full_name, (f"ftx run {' '.join([*words, SERVE, LOAD_TEST])}",)))
         exported = any(other.gives is Bundle for other in before)
         if step.gives is Checkpoint and exported and not any(other.gives is Bundle for other in after):
             message = "makes a checkpoint behind the export: put it before, or export again behind it"

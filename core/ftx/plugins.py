@@ -40,6 +40,7 @@ BUILT_IN = (
     "ftx_plugins.choose.hooks",
     "ftx_plugins.metrics.hooks",
     "ftx_serving.hooks",
+    "ftx_loadtests.hooks",
 )
 SLOW_IMPORT_MS = 300
 STRICT = "FTX_STRICT_PLUGINS"

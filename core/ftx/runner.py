@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ftx import machine
@@ -13,7 +15,7 @@ from ftx.artifacts import Artifact, Bundle, Checkpoint, Manifest
 from ftx.errors import BudgetError, Bug, ExitCode, FtxError, Stopped
 from ftx.events import Events, Observers, RunLog
 from ftx.hashing import hash_folder
-from ftx.plan import SOURCE, Plan, PlannedStep, installed_version, step_key
+from ftx.plan import LOAD_TEST, SOURCE, Plan, PlannedStep, installed_version, step_key
 from ftx.plugins import DISTRIBUTION, PluginManager, own_version
 from ftx.runs import RunRecord, new_run, save_plan, timestamp
 from ftx.scoreboard import Row, advice, as_json, breaches, excess_of, gated, nearest_budget, rows_of
@@ -88,6 +90,9 @@ class _Run:
     record: RunRecord
     made: dict[str, Artifact] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    serving: Mapping[str, Any] = field(default_factory=dict)
+    servers: ExitStack = field(default_factory=ExitStack)
+    """What goes on in the background until the last step is done."""
 
     def carry_out(self) -> RunResult:
         self.record.save(self.store)
@@ -106,8 +111,10 @@ class _Run:
             for message in self.plan.warnings:
                 self.events.emit("warning", message=message)
             self.made |= self.plan.given_artifacts(self.store)
-            for planned in self.plan.steps:
-                self._do(planned)
+            with self.servers:
+                for place, planned in enumerate(self.plan.steps):
+                    tested = any(later.step.stage == LOAD_TEST for later in self.plan.steps[place + 1 :])
+                    self._do(planned, in_background=tested and planned.step.background is not None)
         except Stopped as raised:
             error, status = raised, "stopped"
         except FtxError as raised:
@@ -120,7 +127,7 @@ class _Run:
         self._finish(status, error)
         return RunResult(self.record, self.rows, error)
 
-    def _do(self, planned: PlannedStep) -> None:
+    def _do(self, planned: PlannedStep, *, in_background: bool) -> None:
         inputs = {name: self.made[producer] for name, producer in planned.inputs.items()}
         key = step_key(planned, inputs, self.plan, self.store)
         try:
@@ -128,7 +135,9 @@ class _Run:
             started = time.perf_counter()
             with self.store.lock(key, lambda: self.events.emit("step_waiting", step=planned.name)):
                 hit = self._find_hit(planned, key)
-                if hit is None:
+                if in_background:
+                    record, artifact = self._start(planned, key, inputs), None
+                elif hit is None:
                     record, artifact = self._make(planned, key, inputs)
                 else:
                     record, artifact = hit
@@ -136,6 +145,7 @@ class _Run:
                 seconds = time.perf_counter() - started
                 self._finished(planned, record, artifact, cached=hit is not None, seconds=seconds)
             self._check_budget(planned)
+            self._check_load_test(planned, record)
         except Stopped:
             raise
         except FtxError as error:
@@ -163,12 +173,8 @@ class _Run:
             self.store.discard(record.digest)
             return None
 
-    def _make(
-        self, planned: PlannedStep, key: str, inputs: Mapping[str, Artifact]
-    ) -> tuple[KeyRecord, Artifact | None]:
-        out, work = self.store.prepare(key)
-        warnings: list[str] = []
-        context = Context(
+    def _context(self, planned: PlannedStep, out: Path, work: Path, warnings: list[str]) -> Context:
+        return Context(
             step=planned.name,
             out=out,
             work=work,
@@ -178,7 +184,30 @@ class _Run:
             plugins=self.plugins,
             emit=self._emitter(planned, warnings),
             budget=self.plan.budget.limits() if planned.step.within_budget else {},
+            serving=self.serving,
         )
+
+    def _start(self, planned: PlannedStep, key: str, inputs: Mapping[str, Artifact]) -> KeyRecord:
+        """Let the step go on in the background; it is done, as a step, once it is ready."""
+        assert planned.step.background is not None
+        out, work = self.store.prepare(key)
+        # Left behind the server: it may write there as long as it runs.
+        self.servers.callback(self.store.abandon, key)
+        warnings: list[str] = []
+        started = time.perf_counter()
+        start = load_by_name(planned.step.background)
+        self.serving = _plain(
+            dict(self.servers.enter_context(start(planned.config, inputs, self._context(planned, out, work, warnings))))
+        )
+        seconds = time.perf_counter() - started
+        return KeyRecord(key, planned.name, None, self.serving, tuple(warnings), seconds, timestamp())
+
+    def _make(
+        self, planned: PlannedStep, key: str, inputs: Mapping[str, Artifact]
+    ) -> tuple[KeyRecord, Artifact | None]:
+        out, work = self.store.prepare(key)
+        warnings: list[str] = []
+        context = self._context(planned, out, work, warnings)
         started = time.perf_counter()
         try:
             with disk_errors(self.store.root):
@@ -260,6 +289,17 @@ class _Run:
             f"look at what it made: ftx show {artifact.digest[:12]}",
             excess=excess_of(gated(current), reference, self.plan.budget),
         )
+
+    def _check_load_test(self, planned: PlannedStep, record: KeyRecord) -> None:
+        """A load test is kept whatever it says; a missed SLO is then like a broken budget, the rest a failed step."""
+        code = record.metrics.get("exit_code", 0) if planned.step.stage == LOAD_TEST else 0
+        if not code:
+            return
+        message = f"{planned.name}: {record.metrics.get('verdict')}: {record.metrics.get('says')}"
+        hints = (*record.metrics.get("reasons", ()), f"look at it: ftx show {(record.digest or '')[:12]}")
+        if code == 1:
+            raise FtxError(message, *hints, code=ExitCode.BUDGET)
+        raise FtxError(message, *hints, code=ExitCode.STEP_FAILED)
 
     def _made_by(self, producer: str) -> str:
         return "given" if producer == SOURCE else producer

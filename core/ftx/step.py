@@ -55,6 +55,11 @@ class Step:
     within_budget: bool = False
     """Whether the result depends on `[budget]`: the limits are then in `context.budget`, and part of the key."""
 
+    background: str | None = None
+    """For a step that goes on until somebody stops it, such as a server: names `start(config, inputs, context)`, a
+    context manager. Where a `loadtest` step comes after it, the run enters that instead of calling `run`, gives what it
+    yields (JSON values, with a `url`) to the steps behind it as `context.serving`, and leaves it at the end."""
+
     data_parallel: bool = False
     """Whether several processes may carry it out together, each with its share of every batch (`torch.distributed`);
     what it makes, up to rounding, must then not depend on how many there are: their number is in no key."""
@@ -207,6 +212,8 @@ class Context:
     meta: dict[str, Any] = field(default_factory=dict)
     budget: Mapping[str, Any] = field(default_factory=dict)
     """The limits of `[budget]` that are set, for a step that is `within_budget`; empty for all others."""
+    serving: Mapping[str, Any] = field(default_factory=dict)
+    """What the server says that an earlier step of the run has started in the background; empty where there is none."""
 
     def progress(self, done: float, total: float | None = None, unit: str = "", **figures: float | str) -> None:
         """Say how far the step is: `done` of `total` `unit`s, and figures worth watching (loss, accuracy)."""

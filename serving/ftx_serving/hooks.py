@@ -46,11 +46,12 @@ def ftx_serve() -> Iterable[Step]:
     yield Step(
         name="http",
         stage="serve",
-        summary="answer requests over HTTP with what the run has made, until SIGINT or SIGTERM",
+        summary="answer requests over HTTP with what the run has made, until SIGINT or SIGTERM, or through a load test",
         takes={"model": Bundle},
         gives=None,
         config=ServeConfig,
         run="ftx_serving.step:run",
+        background="ftx_serving.background:start",
         requires=("numpy", "tokenizers", "fastapi", "uvicorn", "uvloop", "httptools", "msgspec", "prometheus_client"),
         default=True,
         cached=False,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 
+from ftx.errors import ExitCode
 from ftx.events import Events
 from ftx.planner import make_plan
 from ftx.plugins import PluginManager
@@ -110,3 +114,48 @@ def test_every_installed_hook_of_a_plugin_that_only_observes_adds_nothing(instal
     install("watch", OBSERVER)
     manager = PluginManager.load(built_in=False)
     assert not (manager.broken() or manager.steps() or manager.all_metrics() or manager.runtimes())
+
+
+@pytest.mark.parametrize(("exit_code", "expected"), [(0, None), (1, ExitCode.BUDGET), (4, ExitCode.STEP_FAILED)])
+def test_a_load_test_finds_the_server_in_the_background_and_is_kept_whatever_it_says(
+    install, words_plugin, project, exit_code, expected
+):
+    install(
+        "load",
+        f"""
+        from contextlib import contextmanager
+        from ftx import Bundle, LoadTest, Step, StepConfig, hookimpl
+
+        running = []
+
+        @contextmanager
+        def start(config, inputs, context):
+            running.append("server")
+            try:
+                yield {{"url": "http://here"}}
+            finally:
+                running.clear()
+
+        def run(config, inputs, context):
+            (context.out / "seen.txt").write_text(f"{{running}} {{context.serving['url']}}")
+            return {{"exit_code": {exit_code}, "verdict": "v", "says": "s"}}
+
+        @hookimpl
+        def ftx_steps():
+            yield Step(
+                name="words", stage="serve", summary="", cached=False, takes={{"model": Bundle}}, gives=None,
+                config=StepConfig, run="x:y", background="ftx_load:start",
+            )
+            yield Step(
+                name="words", stage="loadtest", summary="", cached=False, takes={{"model": Bundle}}, gives=LoadTest,
+                config=StepConfig, run="ftx_load:run",
+            )
+        """,
+    )
+    words_plugin.add("load", "ftx_load", "ftx-load", "1.0")
+    plan = make_plan(["train", "export", "serve", "loadtest"], project(), words_plugin)
+    result = run_plan(plan, words_plugin, Events([]))
+    assert (result.error.code if result.error else None) == expected
+    tested = result.record.steps[-1]
+    assert (Path(tested["artifact"]["path"]) / "seen.txt").read_text() == "['server'] http://here"
+    assert importlib.import_module("ftx_load").running == []

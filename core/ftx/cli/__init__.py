@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "data": ("ftx.cli.data:data", "Look for wrong labels and contradictions in the data"),
     "predict": ("ftx.cli.predict:predict", "Classify texts with a bundle or a checkpoint"),
     "serve": ("ftx.cli.serve:serve", "Answer requests over HTTP with a bundle"),
+    "loadtest": ("ftx.cli.loadtest:loadtest", "Measure an endpoint under load: the SLO, the capacity, A against B"),
     "eval": ("ftx.cli.evaluate:evaluate", "Measure a bundle or a checkpoint on labelled data"),
     "bench": ("ftx.cli.bench:bench", "Measure a bundle's variants on this machine"),
     "compare": ("ftx.cli.compare:compare", "Say which of two models is better, or that the rows cannot tell"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import click
 
 from ftx.cli.options import config_option, json_option, open_store, print_json, read_config
 from ftx.errors import FtxError
-from ftx.looked_at import find_pair
+from ftx.looked_at import find_load_tests, find_pair
 from ftx.step import load_by_name
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx.verdict import sentence, what_would_tell
@@ -30,16 +30,29 @@ def compare(
 
     A and B are runs, or REFs of evaluations, bundles or checkpoints. By McNemar's exact test and a paired bootstrap of
     the accuracy; the exit code is 0 whatever the verdict.
+
+    Of two load tests (REFs, or folders of `ftx loadtest --report`) it says whether B is faster than A, or slower.
     """
     if len(variants) > 2:
         raise FtxError(f"{len(variants)} variants for two models", "give --variant once, or twice: of A, then of B")
     of_each = [*variants, *variants][:2] if variants else [None, None]
-    pair = find_pair((first, second), of_each, split, open_store(read_config(config_path)))
-    found = load_by_name("ftx_plugins.evaluate.compare:compare")(*pair)
+    store = open_store(read_config(config_path))
+    folders = find_load_tests((first, second), store)
+    if folders is not None:
+        if split or variants:
+            raise FtxError("load tests have no splits and no variants", f"ftx compare {first} {second}")
+        found = load_by_name("ftx_loadtests.comparing:compare")((first, second), folders)
+        _show(found, load_by_name("ftx_loadtests.comparing:lines_of"), as_json)
+        return
+    pair = find_pair((first, second), of_each, split, store)
+    _show(load_by_name("ftx_plugins.evaluate.compare:compare")(*pair), _lines, as_json)
+
+
+def _show(found: Mapping[str, Any], in_words: Callable[[Mapping[str, Any]], list[str]], as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for line in _lines(found):
+    for line in in_words(found):
         click.echo(line)
 
 

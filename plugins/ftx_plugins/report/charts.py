@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ftx_plugins.report.axes import LEFT, RIGHT, TOP, WIDTH, drawing, frame, path, tick_text, x_axis, y_axis
+from ftx.chart_axes import LEFT, RIGHT, TOP, WIDTH, drawing, frame, path, tick_text, x_axis, y_axis
 from ftx_plugins.report.figures import percent, plain
 
 BOTTOM_LINE = y_axis([0, 1]).start

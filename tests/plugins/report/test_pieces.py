@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ftx.chart_axes import axis
 from ftx_plugins.data.duplicates import Resolution
 from ftx_plugins.data.report import count_rows
 from ftx_plugins.data.staging import Staged
 from ftx_plugins.report import figures
-from ftx_plugins.report.axes import axis
 from ftx_plugins.report.gather import gather
 from ftx_plugins.report.markdown import render
 from ftx_plugins.report.origins import COUNTS

@@ -46,6 +46,24 @@ def axis(values: Iterable[float], start: float, end: float, *, count: int = 5, z
     return Axis(ticks[0], ticks[-1], ticks, start, end)
 
 
+def log_axis(values: Iterable[float], start: float, end: float) -> Axis:
+    """An axis of decimal logarithms: `at` takes the logarithm of a value. Ticks are 1, 2 and 5 times powers of ten, or
+    the powers alone where those would be many; values that have no logarithm are left out."""
+    found = [math.log10(value) for value in values if math.isfinite(value) and value > 0] or [0.0, 1.0]
+    low, high = min(found), max(found)
+    steps = (1, 2, 5) if high - low < 2.4 else (1,)
+    powers = range(math.floor(low) - 1, math.ceil(high) + 2)
+    logs = [math.log10(step) + power for power in powers for step in steps]
+    first = max(tick for tick in logs if tick <= low + 1e-9)
+    last = min(tick for tick in logs if tick >= high - 1e-9 and tick > first)
+    ticks = tuple(tick for tick in logs if first <= tick <= last)
+    return Axis(first, last, ticks, start, end)
+
+
+def log_tick_text(tick: float) -> str:
+    return tick_text(float(f"{10**tick:.3g}"))
+
+
 def x_axis(values: Iterable[float], *, count: int = 5, zero: bool = False) -> Axis:
     return axis(values, LEFT, WIDTH - RIGHT, count=count, zero=zero)
 
