@@ -80,8 +80,8 @@ def test_each_command_within_a_sentence_is_one_that_ftx_takes(page: Path, plugin
     if "plugins" in page.parts:
         pytest.skip("steps of an example's own package")
     for command in inline_commands(page.read_text(encoding="utf-8")):
-        # A sentence may name a command without what it needs, or its help.
-        with contextlib.suppress(click.MissingParameter, click.exceptions.Exit):
+        # A sentence may name a command or an option without what it needs, or its help.
+        with contextlib.suppress(click.MissingParameter, click.BadOptionUsage, click.exceptions.Exit):
             check(command, plugins)
 
 
