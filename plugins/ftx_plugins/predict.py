@@ -9,10 +9,10 @@ from ftx.artifacts import Checkpoint
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
 from ftx.tasks import TOKEN_CLASSIFICATION
-from ftx_plugins.checkpoint import compute_logits, load_checkpoint, words_in
+from ftx_plugins.checkpoint import LoadedCheckpoint, compute_logits, load_checkpoint, words_in
 from ftx_plugins.quantize.calibration import load_recipe
 from ftx_plugins.quantize.recipe import simulate
-from ftx_serving.decoding import decoder_of
+from ftx_serving.decoding import decoder_of, flagged
 
 
 def predict(
@@ -37,4 +37,14 @@ def predict(
     logits = compute_logits(loaded, texts, pairs, batch_size=32 if recipe is None or recipe.batch_invariant else 1)
     decoder = decoder_of(loaded.task, loaded.labels, thresholds=loaded.thresholds)
     words = words_in(loaded, texts) if loaded.task == TOKEN_CLASSIFICATION else None
-    return decoder.answers(logits, top_k=top_k, words=words), "torch" + (", recipe simulated" if recipe else "")
+    answers = flagged(
+        decoder.answers(logits, top_k=top_k, words=words), _cut(loaded, texts, pairs), [False] * len(texts)
+    )
+    return answers, "torch" + (", recipe simulated" if recipe else "")
+
+
+def _cut(loaded: LoadedCheckpoint, texts: Sequence[str], pairs: Sequence[str] | None) -> list[bool]:
+    """Of each text, or pair, whether it is longer than what the model is given of it."""
+    second = None if pairs is None else list(pairs)
+    whole = loaded.tokenizer(list(texts), second, truncation=False, verbose=False)["input_ids"]
+    return [len(ids) > loaded.max_length for ids in whole]

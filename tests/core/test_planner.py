@@ -279,7 +279,8 @@ def test_a_limit_on_a_figure_that_the_task_does_not_have_is_a_problem_of_the_pla
             '{"architectures": ["BertForSequenceClassification"], "problem_type": "multi_label_classification"}',
             "multi-label-classification",
         ),
-        ('{"architectures": ["BertForTokenClassification"]}', None),
+        ('{"architectures": ["BertForTokenClassification"]}', "token-classification"),
+        ('{"architectures": ["BertForQuestionAnswering"]}', None),
     ],
 )
 def test_the_task_of_a_trained_head_is_told_from_the_configuration(config, task):

@@ -22,6 +22,7 @@ def test_a_bundle_predicts_without_torch_or_transformers(tiny_bundle: Artifact) 
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["positive", "[]"]
 
+
 EVERY_MODULE = """
 import importlib, pkgutil, sys
 import ftx_serving
