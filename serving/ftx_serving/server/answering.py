@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from starlette.requests import Request
@@ -21,6 +20,7 @@ from ftx_serving.engine.items import Request as Submitted
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server.errors import client_gone
 from ftx_serving.server.models import Models
+from ftx_serving.server.protocol import LOST
 from ftx_serving.words import join_rows
 
 DEADLINE_HEADER = "x-request-timeout-ms"
@@ -113,20 +113,17 @@ async def answer(
     deadline = started + _seconds_left(request, longest)
     deployment, submitted = submit(models, name, understand, deadline)
     answers = asyncio.wrap_future(submitted.future)
-    # After the body the next message is that the client has gone.
-    gone = asyncio.ensure_future(request.receive())
+    # ASGI's own sign, the message that the client has gone, would take a task for each request.
+    lost: asyncio.Future[None] = request.scope[LOST]
     try:
-        async with asyncio.timeout_at(asyncio.get_running_loop().time() + deadline - started):
-            awaited: set[asyncio.Future[Any]] = {answers, gone}
-            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-    except TimeoutError:
-        raise Refused(Reason.DEADLINE, "the answer took longer than the request may wait") from None
+        await asyncio.wait((answers, lost), timeout=deadline - started, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        gone.cancel()
         if not answers.done():
             answers.cancel()
-    if answers.cancelled():
+    if lost.done() and answers.cancelled():
         raise client_gone()
+    if answers.cancelled():
+        raise Refused(Reason.DEADLINE, "the answer took longer than the request may wait")
     return Answered(deployment, answers.result(), time.monotonic() - started)
 
 

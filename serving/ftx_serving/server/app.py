@@ -27,6 +27,7 @@ from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server import docs_page, forms, open_inference
 from ftx_serving.server.answering import Answered, answer
 from ftx_serving.server.body import decode, read_body
+from ftx_serving.server.direct import Direct, Endpoint, OnError
 from ftx_serving.server.documentation import INFER, PREDICT, PREDICT_NESTED
 from ftx_serving.server.errors import HttpError, error_response, respond
 from ftx_serving.server.gate import Gate
@@ -136,14 +137,17 @@ def build(service: Service) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
     )
-    _add_prediction(app, service)
+    endpoints = _add_prediction(app, service)
     _add_state(app, service)
     _add_open_inference(app, service)
-    _add_errors(app, service)
-    return Gate(app, service.settings, service.metrics, lambda: service.stopping)
+    expected, unexpected = _add_errors(app, service)
+    direct = Direct(app, app.routes, endpoints, expected, unexpected)
+    return Gate(direct, service.settings, service.metrics, lambda: service.stopping)
 
 
-def _add_prediction(app: FastAPI, service: Service) -> None:
+def _add_prediction(app: FastAPI, service: Service) -> Mapping[tuple[str, str], Endpoint]:
+    """What answers, by method and path."""
+
     @app.post("/predict", openapi_extra=PREDICT, summary="Classify texts")
     async def predict(request: Request) -> Response:
         if "text" in request.query_params:
@@ -156,6 +160,8 @@ def _add_prediction(app: FastAPI, service: Service) -> None:
     async def predict_nested(request: Request) -> Response:
         asked, answered = await _predict(request, service)
         return _json(forms.respond(asked, answered), answered.headers())
+
+    return {("POST", "/predict"): predict, ("POST", "/"): predict_nested}
 
 
 async def _predict(request: Request, service: Service) -> tuple[forms.Asked, Answered]:
@@ -326,7 +332,9 @@ def _health(service: Service, *, ready: bool) -> Response:
     return _json({"ready": True} if ready else {"live": True})
 
 
-def _add_errors(app: FastAPI, service: Service) -> None:
+def _add_errors(app: FastAPI, service: Service) -> tuple[Mapping[type[Exception], OnError], OnError]:
+    """What answers the errors that a request may meet, by their classes, and what answers a bug."""
+
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused | HttpError)
         kind = error.error_type if isinstance(error, HttpError) else error.reason.value
@@ -343,10 +351,11 @@ def _add_errors(app: FastAPI, service: Service) -> None:
         service.metrics.errors.labels("internal").inc()
         return error_response(500, "internal", f"a bug of ftx: {type(error).__name__}; the log has its traceback")
 
-    app.add_exception_handler(Refused, refused)
-    app.add_exception_handler(HttpError, refused)
-    app.add_exception_handler(HTTPException, http)
+    expected = {Refused: refused, HttpError: refused, HTTPException: http}
+    for kind, answer_error in expected.items():
+        app.add_exception_handler(kind, answer_error)
     app.add_exception_handler(Exception, bug)
+    return expected, bug
 
 
 def _json(document: Any, headers: dict[str, str] | None = None, status: int = 200) -> Response:

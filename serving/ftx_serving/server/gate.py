@@ -73,8 +73,7 @@ class Gate:
     def _record(self, scope: Scope, headers: dict[bytes, bytes], identity: str, status: int, seconds: float) -> None:
         # A path that no route has is the client's to choose: as a label it could fill the memory.
         path = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(path, str(status)).inc()
-        self._metrics.seconds.labels(path).observe(seconds)
+        self._metrics.count_request(path, status, seconds)
         if _log.isEnabledFor(logging.INFO):
             found = _TRACE.fullmatch(headers.get(b"traceparent", b"").decode("latin-1"))
             trace = {} if found is None else {"trace_id": found[1]}

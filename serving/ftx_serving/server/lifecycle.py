@@ -178,6 +178,7 @@ def _config(service: Service) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nothing asks for the client's address
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=int(settings.keep_alive_seconds),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -30,6 +31,8 @@ class Metrics:
         counter = partial(Counter, registry=registry)
         histogram = partial(Histogram, registry=registry)
         model = ("model",)
+        # Finding a series by its labels takes longer than counting.
+        self._of: Any = lru_cache(maxsize=4096)(lambda metric, *labels: metric.labels(*labels))
         self.requests = counter("ftx_requests", "Requests by path and status", ("path", "status"))
         self.errors = counter("ftx_errors", "Errors by kind", ("error_type",))
         self.seconds = histogram(
@@ -57,28 +60,31 @@ class Metrics:
     def count_batch(self, model: str, batch: Batch) -> None:
         """A batch was computed; called by the worker's thread."""
         tokens = sum(item.length for item in batch.items)
-        self.compute_seconds.labels(model).observe(batch.compute)
-        self.batch_size.labels(model).observe(len(batch.items))
-        self.batch_tokens.labels(model).observe(batch.padded_tokens)
-        self.tokens.labels(model).inc(tokens)
-        self.padding.labels(model).inc(batch.padded_tokens - tokens)
+        self._of(self.compute_seconds, model).observe(batch.compute)
+        self._of(self.batch_size, model).observe(len(batch.items))
+        self._of(self.batch_tokens, model).observe(batch.padded_tokens)
+        self._of(self.tokens, model).inc(tokens)
+        self._of(self.padding, model).inc(batch.padded_tokens - tokens)
+
+    def count_request(self, path: str, status: int, seconds: float) -> None:
+        self._of(self.requests, path, str(status)).inc()
+        self._of(self.seconds, path).observe(seconds)
 
     def count_answers(self, answered: Answered) -> None:
-        model, answers = answered.deployment.name, answered.answers
-        # Finding a series by its labels takes longer than counting: once a request, not once a text.
+        of, model, answers = self._of, answered.deployment.name, answered.answers
         for label, count in _predicted(answered).items():
-            self.labels.labels(model, label).inc(count)
-        _observe(self.scores.labels(model), _scores(answered))
+            of(self.labels, model, label).inc(count)
+        _observe(of(self.scores, model), _scores(answered))
         if abstained := sum(answered.abstained):
-            self.abstained.labels(model).inc(abstained)
-        _observe(self.lengths.labels(model), [answer.tokens for answer in answers])
-        self.unknown.labels(model).inc(sum(answer.unknown for answer in answers))
-        self.answered_tokens.labels(model).inc(sum(answer.tokens for answer in answers))
-        self.truncated.labels(model).inc(sum(answer.truncated for answer in answers))
+            of(self.abstained, model).inc(abstained)
+        _observe(of(self.lengths, model), [answer.tokens for answer in answers])
+        of(self.unknown, model).inc(sum(answer.unknown for answer in answers))
+        of(self.answered_tokens, model).inc(sum(answer.tokens for answer in answers))
+        of(self.truncated, model).inc(sum(answer.truncated for answer in answers))
         if waits := [answer.timing.queue for answer in answers if not answer.cached]:
-            _observe(self.queue_seconds.labels(model), waits)
+            _observe(of(self.queue_seconds, model), waits)
         if cached := len(answers) - len(waits):
-            self.cache_hits.labels(model).inc(cached)
+            of(self.cache_hits, model).inc(cached)
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, with limits on the head of a request, which uvicorn has not."""
+"""HTTP as uvicorn speaks it, with what it has not: limits on the head of a request, and a sign of a lost connection."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LINGER_SECONDS = 0.5
+LOST = "ftx.lost"
+"""In a request's scope: a future that is done once its connection is lost."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -21,6 +23,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
+        self._lost: asyncio.Future[None] = self.loop.create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -28,6 +31,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._lost.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -40,6 +44,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope[LOST] = self._lost  # type: ignore[literal-required]
         self._in_head = True
         if self._timer is None:
             self._start_timer()
