@@ -56,6 +56,15 @@ def test_a_slow_server_misses_the_slo(steady):
     assert verdicts(judge(steady(0.2))) == ("missed", True, True, 1)
 
 
+def test_a_client_that_is_late_by_less_than_a_timer_can_tell_is_believed_without_an_slo(steady):
+    def late_by(seconds: float) -> Measurement:
+        sent = np.arange(0, SECONDS, 1 / RATE) + seconds
+        return steady(0.002, {"sent": sent}, settings={"slo_p99_ms": None, "rate": RATE})
+
+    assert judge(late_by(0.0005)).valid
+    assert not judge(late_by(0.0015)).valid
+
+
 def test_an_slo_within_the_interval_of_the_p99_is_inconclusive(steady):
     latency = np.full(2000, 0.02)
     latency[::100] = 0.5
