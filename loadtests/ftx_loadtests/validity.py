@@ -16,7 +16,7 @@ ACHIEVED = 0.99
 LAG_SHARE = 0.05
 """Of the SLO, which the p99 of the client's lag may take; of the p99, where there is no SLO."""
 LEAST_LAG_BOUND = 0.001
-"""Seconds of lag that are accepted where there is no SLO: of an endpoint that answers in less than 20 ms the share would
+"""Seconds of lag that are accepted where there is no SLO: of an endpoint that answers within 20 ms the share would
 be less than what a timer and the start of a greenlet take."""
 CPU_SHARE = 0.8
 SILENCE = 20
