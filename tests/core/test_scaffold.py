@@ -77,6 +77,7 @@ def test_the_command_line_writes_it_and_says_what_to_do_next(make_project):
     assert again.hints[-1].startswith("choose another folder")
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass_as_they_are(package):
     ran = run_tests([sys.executable], package)
     assert "4 passed" in ran.stdout, ran.stdout + ran.stderr

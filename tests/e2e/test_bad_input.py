@@ -167,6 +167,7 @@ def test_a_budget_that_is_broken_says_by_what_how_much_and_what_to_try(make_proj
     assert project.ftx("show", document["artifact"]["digest"][:12]).code == 0
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_make_everything_once(make_project):
     project = make_project()
     first = project.start("run", "train", "--json")

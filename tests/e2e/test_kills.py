@@ -80,6 +80,7 @@ def check_end(project, undisturbed, texts):
     assert labels(project, texts) == answers
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_training_and_again_in_export_completes_as_if_it_had_not_been(make_project, undisturbed, texts):
     project = make_project(rows=300)
     assert kill_within(project, "train:finetune", 0.6, undisturbed[0])

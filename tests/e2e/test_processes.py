@@ -54,6 +54,7 @@ def test_two_processes_have_the_loss_curve_of_one_with_twice_the_rows_in_its_bat
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_only_the_leader_speaks_and_what_it_made_is_a_hit_for_one_process(both):
     project, two, _, model = both
     assert two.err.count("epoch 1: training loss") == 1 and two.err.count("kept epoch") == 1

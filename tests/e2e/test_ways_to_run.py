@@ -40,6 +40,7 @@ def predictions(project, document, texts, variant):
     return ran.json
 
 
+@pytest.mark.slow
 def test_quantize_behind_export_gives_the_same_int8_as_before_it(job, texts):
     project, first = job
     ran = project.ftx("run", "train", "export", "quantize", "--json")

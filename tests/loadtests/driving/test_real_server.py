@@ -74,6 +74,7 @@ def test_the_command_passes_the_real_server_on_its_golden_texts(real, tiny_bundl
     assert document["server"]["served_model_name"] == "tiny"
 
 
+@pytest.mark.slow
 def test_a_calibrated_rate_test_keeps_its_samples_and_says_what_it_found(real, tmp_path):
     report = tmp_path / "report"
     options = ("--rate", "150", "--duration", "4", "--slo-p99", "5000", "--warmup", "0.5", "--report", str(report))

@@ -42,6 +42,7 @@ def test_smoke_passes_a_server_that_is_right_and_fails_one_that_changes_its_mind
     assert failed.as_json()["unsteady_texts"] == 3
 
 
+@pytest.mark.slow
 def test_latency_asks_one_at_a_time_from_short_texts_to_long_ones(serve, run_suite):
     in_flight = most = 0
 
@@ -60,6 +61,7 @@ def test_latency_asks_one_at_a_time_from_short_texts_to_long_ones(serve, run_sui
     assert judge(measured).verdict == "measured"
 
 
+@pytest.mark.slow
 def test_ab_sends_both_endpoints_the_same_texts_at_the_same_moments(serve, run_suite):
     first, second = serve(), serve()
     measured = run_suite("ab", first.url, against=second.url, rate=30, duration=8.0, block_seconds=1.0)
@@ -87,6 +89,7 @@ def test_chaos_measures_the_bystanders_and_says_what_the_others_met(serve, run_s
     assert "left" in note
 
 
+@pytest.mark.slow
 def test_mixed_has_long_texts_in_its_second_half_alone(serve, run_suite):
     texts = Payloads(tuple(f"a short text, number {number}" for number in range(50)), ("good",) * 50)
     measured = run_suite("mixed", serve().url, texts, rate=100, duration=4.0)
@@ -96,6 +99,7 @@ def test_mixed_has_long_texts_in_its_second_half_alone(serve, run_suite):
     assert 0.01 < long[samples.block == 1].mean() < 0.12
 
 
+@pytest.mark.slow
 def test_spike_has_the_shares_of_the_capacity_that_it_was_given(serve, run_suite):
     measured = run_suite("spike", serve().url, capacity=100, duration=4.0)
     assert [(phase.name, phase.rate) for phase in measured.phases] == [("before", 30), ("spike", 150), ("after", 30)]
