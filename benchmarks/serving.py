@@ -9,8 +9,8 @@ half. Models are those of `benchmarks/compression.py`, trained at the first use;
 
 Each server is a process of its own, started in turn, twice, the second time in reverse order. An open-loop client on
 the same machine (`serving_client.py`) sends one text a request at the times of a Poisson process, and counts from
-those times. A rate holds if 99% of the requests are answered with 200 within the 100 ms; it is doubled until it does
-not hold, then bisected, and the result has to hold once more. Then, of `ftx serve` alone:
+those times. A rate holds if, in two of three tries, 99% of the requests are answered with 200 within the 100 ms; it is
+doubled until it does not hold, then bisected, and the result has to hold once more. Then, of `ftx serve` alone:
 
 - overhead: processor time (user and system) of the server less the seconds of its batches, a request, with one worker
   of one thread, so that a batch's seconds are processor seconds at most; at half of what one thread of two does;
@@ -188,6 +188,11 @@ class Search:
         return rate, rate
 
     def _holds(self, rate: float, seconds: float) -> bool:
+        """Whether it holds in two of three tries: while the machine itself stalls for a moment, any rate fails."""
+        tries = [self._holds_once(rate, seconds) for _ in range(2)]
+        return tries[0] if tries[0] == tries[1] else self._holds_once(rate, seconds)
+
+    def _holds_once(self, rate: float, seconds: float) -> bool:
         self._seed += 1
         measured = load(self.running, rate, seconds, self.texts, self._seed)
         p99 = quantile(measured.answered, measured.scheduled)
