@@ -33,13 +33,16 @@ def total_loss(task: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.T
     return cross_entropy(logits, labels, reduction="sum")
 
 
-def counted(labels: torch.Tensor) -> int:
-    """What a mean loss is the mean over: rows, or, in multi-label, rows times labels; of tokens, those with a tag."""
-    return labels.numel() if labels.is_floating_point() else max(int((labels != IGNORED).sum()), 1)
+def counted(task: str, labels: torch.Tensor) -> int | torch.Tensor:
+    """What a mean loss is the mean over: rows, or, in multi-label, rows times labels; of tokens, those with a tag.
+
+    The latter as a tensor: to ask for its number in each step would make the processor wait for the device.
+    """
+    return (labels != IGNORED).sum().clamp(min=1) if task == TOKEN_CLASSIFICATION else labels.numel()
 
 
 def mean_loss(task: str, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return total_loss(task, logits, labels) / counted(labels)
+    return total_loss(task, logits, labels) / counted(task, labels)
 
 
 def divergence(task: str, logits: torch.Tensor, wanted: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:

@@ -115,7 +115,7 @@ class RunningLoss:
             total = self._objective.total_of_pair(logits[: len(labels)], logits[len(labels) :], labels)
         else:
             total = self._objective.total(logits, labels)
-        mean = total.detach() / counted(labels)
+        mean = total.detach() / counted(self._objective.task, labels)
         self._average = mean if self._average is None else self._average.lerp(mean, 0.05)
         return total / num_items_in_batch
 

@@ -174,8 +174,16 @@ def test_the_loss_is_that_of_tagged_tokens_whatever_the_padding() -> None:
     labels = torch.tensor([[IGNORED, 3, IGNORED, 0], [1, IGNORED, IGNORED, IGNORED]])
     by_hand = -logits.log_softmax(-1)[[0, 0, 1], [1, 3, 0], [3, 0, 1]]
     assert float(learning.total_loss(TASK, logits, labels)) == pytest.approx(float(by_hand.sum()), rel=1e-5)
-    assert learning.counted(labels) == 3
+    assert learning.counted(TASK, labels) == 3
     assert float(learning.mean_loss(TASK, logits, labels)) == pytest.approx(float(by_hand.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("task", [TASK, "text-classification"])
+def test_what_a_loss_is_the_mean_over_is_not_read_back_from_the_device(task: str) -> None:
+    import torch
+
+    on_device = torch.zeros((2, 4), dtype=torch.int64, device="meta")  # values of such tensors cannot be read
+    assert learning.counted(task, on_device) is not None
 
 
 def test_rows_of_tokens_and_rows_of_words_are_scored_alike() -> None:
