@@ -44,7 +44,7 @@ class TaskFacts:
     head: str
     """How the names of architectures with a head for it end."""
     problem_type: str | None
-    """`problem_type` in the configuration of such a model (transformers' word); None where it has none."""
+    """`problem_type` in the configuration of such a model (transformers' word); None where the head alone tells."""
     metric: str
     """The figure that epochs are chosen by, and that `budget.metric_drop` limits."""
     figures: tuple[str, ...]
@@ -98,10 +98,8 @@ def task_of_head(config: Mapping[str, Any]) -> str | None:
     """
     architectures = config.get("architectures") or ()
     kind = config.get("problem_type")
-    if any(name.endswith(TOKEN_HEAD) for name in architectures):
-        return TOKEN_CLASSIFICATION
     for task, facts in TASKS.items():
-        if kind and kind == facts.problem_type and any(name.endswith(facts.head) for name in architectures):
+        if facts.problem_type in (None, kind) and any(name.endswith(facts.head) for name in architectures):
             return task
     if not kind and any(name.endswith(SEQUENCE_HEAD) for name in architectures):
         return REGRESSION if len(config.get("id2label") or "??") == 1 else TEXT_CLASSIFICATION
