@@ -6,7 +6,7 @@ and Roth 2009) also tells the last word, `L-PER`, and an entity of one word, `U-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,6 +34,11 @@ def split_tag(tag: str) -> tuple[str, str]:
         return "", ""
     prefix, dash, name = tag.partition("-")
     return (prefix, name) if dash else ("I", tag)
+
+
+def has_ends(tags: Iterable[str]) -> bool:
+    """Whether tags tell where entities end: of the two schemes, those of `BILOU`."""
+    return any(split_tag(tag)[0] in ENDS for tag in tags)
 
 
 @dataclass(frozen=True)

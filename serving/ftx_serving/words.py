@@ -85,16 +85,15 @@ def at_words(logits: np.ndarray, lengths: Sequence[int], words: Sequence[Words],
     return found
 
 
-def join_rows(parts: Sequence[np.ndarray], width: int = 0, fill: float = 0) -> np.ndarray:
-    """The rows of several arrays in one. Where rows hold words, all are padded with `fill` to the widest (at least
-    `width`); arrays of shape (rows, classes) are only put together."""
-    if parts[0].ndim == 3 or (parts[0].ndim == 2 and fill):
-        widest = max(width, *(part.shape[1] for part in parts))
-        parts = [widen(part, widest, fill) for part in parts]
+def join_rows(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows of several arrays of logits in one. Where they are of words, (rows, words, labels), all are padded to
+    the widest; arrays of shape (rows, classes) are only put together."""
+    if parts[0].ndim == 3:
+        widest = max(part.shape[1] for part in parts)
+        parts = [widen(part, widest) for part in parts]
     return np.concatenate(parts)
 
 
-def widen(rows: np.ndarray, width: int, fill: float = 0) -> np.ndarray:
-    """Rows of words, padded behind to `width` words."""
-    padding = [(0, 0), (0, max(0, width - rows.shape[1]))] + [(0, 0)] * (rows.ndim - 2)
-    return np.pad(rows, padding, constant_values=fill)
+def widen(logits: np.ndarray, width: int) -> np.ndarray:
+    """Logits of words, padded with zeros behind to `width` words."""
+    return np.pad(logits, ((0, 0), (0, max(0, width - logits.shape[1])), (0, 0)))

@@ -17,14 +17,14 @@ from ftx.errors import FtxError
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.encoding import open_utf8
 from ftx_plugins.data.entities import Span, as_cell
-from ftx_serving.tags import OUTSIDE
+from ftx_serving.tags import BILOU, BIO, OUTSIDE, has_ends
 from ftx_serving.words import is_cjk
 
 DOCUMENT = "-DOCSTART-"
 """What CoNLL-2003 begins a document with; no token."""
 IOBES = {"S": "U", "E": "L"}
-BIO_PREFIXES = frozenset("BI")
-BILOU_PREFIXES = frozenset("BILU")
+BIO_PREFIXES = frozenset(BIO)
+BILOU_PREFIXES = frozenset(BILOU)
 FORMAT = "write a token, a tab and its tag a line, and an empty line between sentences"
 
 
@@ -49,7 +49,7 @@ def is_bilou(config: DataConfig, tags: Sequence[str]) -> bool:
     """Whether the settings, or the tags that are there, say BILOU."""
     if config.scheme != "auto":
         return config.scheme == "bilou"
-    return any(tag[0] in BILOU_PREFIXES - BIO_PREFIXES for tag in tags)
+    return has_ends(tags)
 
 
 def read_conll(path: Path, config: DataConfig, size: int, tags: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from ftx_serving.tags import IGNORED, OUTSIDE, TagSet
-from ftx_serving.words import Words, join_rows
+from ftx_serving.tags import IGNORED, OUTSIDE, TagSet, has_ends
+from ftx_serving.words import Words
 
 Entities = Sequence[tuple[int, int, int]]
 """Start and end in characters, and the type (a place in `TagSet.types`)."""
@@ -21,16 +22,20 @@ class Aligner:
     tags: tuple[str, ...]
     types: tuple[str, ...]
 
-    @property
-    def bilou(self) -> bool:
-        return any(tag[:2] in ("L-", "U-") for tag in self.tags)
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {tag: place for place, tag in enumerate(self.tags)}
+
+    @cached_property
+    def _bilou(self) -> bool:
+        return has_ends(self.tags)
 
     def tags_of(self, entities: Entities, words: Words) -> np.ndarray:
         """The tag of each word, int64 of shape (words,): a place in `tags`.
 
         A word belongs to the first entity that holds a character of it, also where that begins or ends within the word.
         """
-        places = {tag: place for place, tag in enumerate(self.tags)}
+        places = self._places
         found = np.full(len(words), places[OUTSIDE], dtype=np.int64)
         taken = 0
         for start, end, kind in entities:
@@ -41,15 +46,17 @@ class Aligner:
             name = self.types[kind]
             found[first] = places[f"B-{name}"]
             found[first + 1 : last] = places[f"I-{name}"]
-            if self.bilou:
+            if self._bilou:
                 found[last - 1] = places[f"U-{name}" if last == first + 1 else f"L-{name}"]
             taken = last
         return found
 
     def rows(self, labels: Sequence[Entities], words: Sequence[Words]) -> np.ndarray:
         """The same of several texts: (rows, words), padded with `IGNORED`."""
-        found = [self.tags_of(entities, each)[None] for entities, each in zip(labels, words, strict=True)]
-        return join_rows(found, fill=IGNORED) if found else np.zeros((0, 0), dtype=np.int64)
+        found = np.full((len(words), max(map(len, words), default=0)), IGNORED, dtype=np.int64)
+        for row, (entities, each) in enumerate(zip(labels, words, strict=True)):
+            found[row, : len(each)] = self.tags_of(entities, each)
+        return found
 
     def tokens(self, entities: Entities, words: Words, length: int) -> np.ndarray:
         """The tag of each of the first `length` tokens, int16: that of its word on the first token of each word,
