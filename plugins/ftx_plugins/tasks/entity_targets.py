@@ -11,11 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ftx.errors import FtxError
 from ftx_plugins.data.conll import is_bilou
 from ftx_plugins.data.entities import read_spans, write_spans
-from ftx_plugins.data.sources import SPLITS
-from ftx_plugins.tasks.targets import TargetReader, Targets, require_learnt, strata_of_sets
+from ftx_plugins.tasks.targets import TargetReader, Targets, require_learnt, rows_with_each, strata_of_sets
 from ftx_serving.tags import BILOU, BIO, tags_of
 
 
@@ -39,11 +37,8 @@ class EntitySets(Targets):
 
     def counts(self, places: np.ndarray) -> dict[str, int]:
         """Type -> rows with an entity of it."""
-        rows = np.bincount(self.codes[places], minlength=len(self.sets))
-        totals = np.zeros(len(self.types), dtype=np.int64)
-        for entities, count in zip(self.sets, rows, strict=True):
-            totals[list({kind for _, _, kind in entities})] += count
-        return dict(zip(self.types, totals.tolist(), strict=True))
+        counts = rows_with_each(_types(self.sets), self.codes[places], len(self.types))
+        return dict(zip(self.types, counts.tolist(), strict=True))
 
     def facts(self, train: np.ndarray) -> dict[str, Any]:
         return {"scheme": self.scheme}
@@ -71,23 +66,20 @@ class EntityReader(TargetReader):
         """`declared` are the tags of conll files."""
         there, codes = np.unique(codes, return_inverse=True)
         named = [json.loads(found[code]) for code in there]
-        of_split = {
-            split: {kind for code in np.unique(codes[given == place]) for _, _, kind in named[code]}
-            for place, split in enumerate(SPLITS)
-        }
-        if not of_split["train"]:
-            raise FtxError(
-                "no training row has an entity: there is nothing to learn",
-                f"is {self.config.label!r} the column of entities? set data.label",
-            )
-        require_learnt(of_split)
-        types = tuple(sorted(of_split["train"]))
+        kinds = [{kind for _, _, kind in entities} for entities in named]
+        hint = f"is {self.config.label!r} the column of entities? set data.label"
+        types = tuple(sorted(require_learnt(kinds, codes, given, "an entity", hint)))
         place = {name: index for index, name in enumerate(types)}
         sets = tuple(tuple((start, end, place[kind]) for start, end, kind in entities) for entities in named)
-        strata = strata_of_sets([sorted({kind for _, _, kind in entities}) for entities in sets], codes, len(types))
+        strata = strata_of_sets(_types(sets), codes, len(types))
         scheme = BILOU if is_bilou(self.config, declared) else BIO
         name = "BILOU" if scheme == BILOU else "BIO"
         return EntitySets(tags_of(types, scheme), strata, types, sets, codes.astype(np.int64), name)
+
+
+def _types(sets: Sequence[Sequence[tuple[int, int, int]]]) -> list[set[int]]:
+    """Of each set of entities its types."""
+    return [{kind for _, _, kind in entities} for entities in sets]
 
 
 def _canonical(text: str, cell: str, shift: int, where: str) -> str:

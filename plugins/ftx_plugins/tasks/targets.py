@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -133,11 +133,8 @@ class LabelSets(Targets):
         return pa.array([self.sets[code] for code in self.codes[places]], self.type)
 
     def counts(self, places: np.ndarray) -> dict[str, int]:
-        rows = np.bincount(self.codes[places], minlength=len(self.sets))
-        totals = np.zeros(len(self.names), dtype=np.int64)
-        for members, count in zip(self.sets, rows, strict=True):
-            totals[list(members)] += count
-        return dict(zip(self.names, totals.tolist(), strict=True))
+        counts = rows_with_each(self.sets, self.codes[places], len(self.names))
+        return dict(zip(self.names, counts.tolist(), strict=True))
 
 
 class LabelSetReader(TargetReader):
@@ -158,7 +155,8 @@ class LabelSetReader(TargetReader):
         there, codes = np.unique(codes, return_inverse=True)
         sets = [json.loads(found[code]) for code in there]
         names = order_names({name for members in sets for name in members}, self.config.label_columns or declared)
-        self._require(names, sets, codes, given)
+        hint = f"is {self.config.label!r} the column of labels? set data.label, or data.label_columns"
+        require_learnt(sets, codes, given, "a label", hint)
         place = {name: index for index, name in enumerate(names)}
         numbered = tuple(tuple(sorted(place[name] for name in members)) for members in sets)
         return LabelSets(names, strata_of_sets(numbered, codes, len(names)), numbered, codes.astype(np.int64))
@@ -187,40 +185,44 @@ class LabelSetReader(TargetReader):
                 )
         return names
 
-    def _require(
-        self, names: Sequence[str], sets: Sequence[Sequence[str]], codes: np.ndarray, given: np.ndarray
-    ) -> None:
-        """Each label that validation or test rows have must be among the training rows' too."""
-        of_split = {
-            split: {name for code in np.unique(codes[given == place]) for name in sets[code]}
-            for place, split in enumerate(SPLITS)
-        }
-        if not of_split["train"]:
-            raise FtxError(
-                "no training row has a label: there is nothing to learn",
-                f"is {self.config.label!r} the column of labels? set data.label, or data.label_columns",
-            )
-        require_learnt(of_split)
 
+def require_learnt(
+    sets: Sequence[Iterable[str]], codes: np.ndarray, given: np.ndarray, what: str, hint: str
+) -> set[str]:
+    """The labels of the training rows; `sets[codes]` are the labels of the rows, `given` as in `TargetReader.learn`.
 
-def require_learnt(of_split: Mapping[str, Set[str]]) -> None:
-    """Raise `FtxError` where validation or test rows have labels that the training rows lack."""
+    Raises `FtxError`, with `hint`, where no training row has any (`what`: "a label"), and where validation or test rows
+    have labels that the training rows lack.
+    """
+    of_split = {
+        split: {name for code in np.unique(codes[given == place]) for name in sets[code]}
+        for place, split in enumerate(SPLITS)
+    }
+    if not of_split["train"]:
+        raise FtxError(f"no training row has {what}: there is nothing to learn", hint)
     for split in ("validation", "test"):
         if unknown := sorted(of_split[split] - of_split["train"]):
             raise FtxError(
                 f"the {split} split has labels that the training rows lack: {', '.join(unknown[:5])}",
                 f"correct the labels in data.{split}, or add rows with them to data.train",
             )
+    return of_split["train"]
 
 
-def strata_of_sets(sets: Sequence[Sequence[int]], codes: np.ndarray, names: int) -> np.ndarray:
+def rows_with_each(sets: Sequence[Collection[int]], codes: np.ndarray, names: int) -> np.ndarray:
+    """How many of the rows with the sets `sets[codes]` have each of so many labels, int64 of shape (names,)."""
+    totals = np.zeros(names, dtype=np.int64)
+    for members, count in zip(sets, np.bincount(codes, minlength=len(sets)), strict=True):
+        totals[list(members)] += count
+    return totals
+
+
+def strata_of_sets(sets: Sequence[Collection[int]], codes: np.ndarray, names: int) -> np.ndarray:
     """For rows with the sets `sets[codes]`, what they are stratified by: their set, or, where that is rare, its rarest
     label. int64 of shape (rows,), numbered from 0.
     """
     rows = np.bincount(codes, minlength=len(sets))
-    frequency = np.zeros(names, dtype=np.int64)
-    for members, count in zip(sets, rows, strict=True):
-        frequency[list(members)] += count
+    frequency = rows_with_each(sets, codes, names)
     by_label = [
         names + place if count >= FEWEST or not members else min(members, key=lambda name: (frequency[name], name))
         for place, (members, count) in enumerate(zip(sets, rows, strict=True))
