@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ftx.artifacts import Artifact
@@ -39,12 +39,12 @@ def write_unlabelled(config: DistillConfig, data: Artifact, label: int, folder: 
     pairs = "text_pair" in load_split(data, "train").column_names
     file.require(pairs, "the data holds", "unlabelled")
     names = ("text", "text_pair") if pairs else ("text",)
-    measured = _measured_texts(data, names)
+    measured = _measured_texts(data, pairs)
     kept = held_out = 0
     folder.mkdir(parents=True, exist_ok=True)
     with SplitWriter(folder, NAME, (*names, "label", "row")) as writer:
         for rows in file.batches():
-            folded = _normalise(rows)
+            folded = normalise_rows([row[0] for row in rows], [row[1] for row in rows] if pairs else None)
             fresh = [row for row, form in zip(rows, folded, strict=True) if form not in measured]
             held_out += len(rows) - len(fresh)
             columns = {name: pa.array([row[place] for row in fresh], pa.string()) for place, name in enumerate(names)}
@@ -57,17 +57,12 @@ def write_unlabelled(config: DistillConfig, data: Artifact, label: int, folder: 
     return {"rows": kept, "held_out": held_out}
 
 
-def _measured_texts(data: Artifact, names: tuple[str, ...]) -> set[str]:
+def _measured_texts(data: Artifact, pairs: bool) -> set[str]:
+    """Normalised as the rows of `data` are where duplicates are looked for."""
     from ftx_plugins.data.splits import load_split
 
     texts = set[str]()
     for split in HELD_OUT:
         held = load_split(data, split)
-        texts.update(_normalise(list(zip(*(held[name][:] for name in names), strict=True))))
+        texts.update(normalise_rows(held["text"][:], held["text_pair"][:] if pairs else None))
     return texts
-
-
-def _normalise(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Normalised as the rows of `data` are where duplicates are looked for."""
-    texts = [row[0] for row in rows]
-    return normalise_rows(texts, [row[1] for row in rows] if rows and len(rows[0]) > 1 else None)

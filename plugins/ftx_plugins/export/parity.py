@@ -45,8 +45,8 @@ class Case:
 
     name: str
     feeds: tuple[Feed, ...]
-    words: tuple[tuple[Words, ...], ...] = ()
-    """Of the texts in each feed, for real texts and a model of tokens."""
+    words: tuple[Words, ...] = ()
+    """Of each text, for real texts and a model of tokens."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,12 @@ def make_cases(encoder: TextEncoder, rows: Sequence[Row], seed: int) -> list[Cas
         "left padding": [encoder.feed(few, side="left")],
         HOLES: [with_holes(right, seed)],
         "alone": [*alone, *([encoder.feed([empty])] if len(empty) else [])],
-        REAL_TEXTS: [encoder.feed(encodings[start : start + BATCH]) for start in range(0, len(encodings), BATCH)],
     }
-    made = [Case(name, tuple(feeds)) for name, feeds in cases.items()]
+    real = tuple(encoder.feed(encodings[start : start + BATCH]) for start in range(0, len(encodings), BATCH))
+    words: tuple[Words, ...] = ()
     if encoder.contract.task == TOKEN_CLASSIFICATION:
-        words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
-        of_feeds = tuple(tuple(words[start : start + BATCH]) for start in range(0, len(words), BATCH))
-        made[-1] = Case(REAL_TEXTS, made[-1].feeds, of_feeds)
-    return made
+        words = tuple(words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True))
+    return [*(Case(name, tuple(feeds)) for name, feeds in cases.items()), Case(REAL_TEXTS, real, words)]
 
 
 def with_holes(feed: Feed, seed: int) -> Feed:
@@ -124,8 +122,7 @@ def against_alone(session: Session, cases: Sequence[Case], outputs: Outputs, dec
     else:
         alone = np.concatenate([logits[0] for logits in each])
         ends = np.cumsum([logits.shape[1] for logits in each])
-        words = [of_text for of_feed in case.words for of_text in of_feed]
-        rows = zip(each, np.split(together, ends[:-1]), words, strict=True)
+        rows = zip(each, np.split(together, ends[:-1]), case.words, strict=True)
         changed = np.array(
             [decoder.changed(one[:, of.tokens], other[None, of.tokens])[0] for one, other, of in rows], dtype=bool
         )

@@ -30,8 +30,7 @@ def encode_labels(split: Any, task: str, places: np.ndarray, scale: Scale) -> np
 
 def in_order_of_head(labels: np.ndarray, task: str, places: np.ndarray, outputs: int) -> np.ndarray:
     """`labels` as `SplitRows` has them (of tokens, words' tags), in the order of a head with so many outputs;
-    `places[i]` is the head's place of
-    the data's label i."""
+    `places[i]` is the head's place of the data's label i."""
     if task == REGRESSION:
         return labels
     if task == TOKEN_CLASSIFICATION:
