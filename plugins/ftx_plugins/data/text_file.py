@@ -12,7 +12,7 @@ from ftx.errors import FtxError, Problem
 from ftx_plugins.data.columns import column_problems
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.peek import peek_columns
-from ftx_plugins.data.sources import Source
+from ftx_plugins.data.sources import CONLL, Source, format_of
 
 
 class _Columns(DataConfig):
@@ -51,6 +51,9 @@ class TextFile:
         else:
             if found is not None:
                 yield from column_problems(columns, found, self.path.name)
+            elif self.text_pair and format_of(self.path) == CONLL:
+                hint = "give the pairs in a csv, jsonl or parquet file"
+                yield Problem(f"{self.path.name} holds single texts, and no pairs", self.pair_setting, (hint,))
 
     def require(self, pairs: bool, who: str, what: str) -> None:
         """Raise `FtxError` where pairs are wanted and the settings name no second column, or the other way round.
@@ -72,7 +75,8 @@ class TextFile:
         from ftx_plugins.data.reading import open_rows
 
         names = ("text", "text_pair") if self.text_pair else ("text",)
-        for batch in open_rows(Source((self.path,)), self._columns()).batches:
+        # As for entities, so that a conll file gives its sentences; where no label is read, that is all it means.
+        for batch in open_rows(Source((self.path,)), self._columns(), "entities").batches:
             yield [
                 tuple(text.strip() for text in row)
                 for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True)

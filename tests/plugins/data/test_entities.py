@@ -14,6 +14,7 @@ from ftx.step import ModelSettings
 from ftx_plugins.data.check import check
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.splits import load_rows
+from ftx_plugins.data.text_file import TextFile
 
 TASK = "token-classification"
 NAMES = ("anna", "bert", "cleo", "dora", "emil", "fred", "gina", "hugo", "ines", "jona")
@@ -219,3 +220,14 @@ def test_the_scheme_of_tags_is_a_setting_of_token_classification_alone(write: Ca
     config = DataConfig(train=str(write("rows.csv", "text,label\na,b\n")), scheme="bilou")
     [problem] = check(config, ModelSettings("tiny"))
     assert "data.scheme is for token-classification" in str(problem)
+
+
+def test_a_conll_file_is_one_of_texts_too_where_no_labels_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "rows.conll"
+    path.write_text("Anna\tB-PER\nlives\tO\n\nin\tO\nRome\tB-LOC\n", encoding="utf-8")
+    settings = "quantize.calibration_data", "quantize.calibration_text", "quantize.calibration_text_pair"
+    file = TextFile(path, "text", None, *settings)
+    assert not list(file.check())
+    assert [row for rows in file.batches() for row in rows] == [("Anna lives",), ("in Rome",)]
+    [problem] = TextFile(path, "text", "second", *settings).check()
+    assert problem.where == settings[2] and "single texts" in problem.message
