@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ftx import Metric, hookimpl
 from ftx.tasks import LOWER_IS_BETTER, MULTI_LABEL, REGRESSION, TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
@@ -10,6 +10,12 @@ from ftx.tasks import LOWER_IS_BETTER, MULTI_LABEL, REGRESSION, TEXT_CLASSIFICAT
 
 @hookimpl
 def ftx_metrics() -> Iterable[Metric]:
+    yield from _of_labels()
+    yield from _of_numbers()
+    yield from _of_entities()
+
+
+def _of_labels() -> Iterator[Metric]:
     single = "ftx_plugins.metrics.classification"
     yield Metric(
         name="accuracy",
@@ -45,13 +51,16 @@ def ftx_metrics() -> Iterable[Metric]:
         compute="ftx_plugins.metrics.multi_label:subset_accuracy",
         tasks=(MULTI_LABEL,),
     )
-    of_numbers = {
+
+
+def _of_numbers() -> Iterator[Metric]:
+    summaries = {
         "rmse": "root of the mean squared error, in units of the target",
         "mae": "mean absolute error, in units of the target",
         "pearson": "Pearson's correlation of predictions and targets",
         "spearman": "Spearman's correlation, that of the ranks",
     }
-    for name, summary in of_numbers.items():
+    for name, summary in summaries.items():
         yield Metric(
             name=name,
             summary=summary,
@@ -60,13 +69,16 @@ def ftx_metrics() -> Iterable[Metric]:
             requires=("scipy",),
             higher_is_better=name not in LOWER_IS_BETTER,
         )
-    of_entities = {
+
+
+def _of_entities() -> Iterator[Metric]:
+    tokens = "ftx_plugins.metrics.entities"
+    counted = {
         "entity_f1": "F1 of the entities of all types; right with the right type and both ends",
         "entity_precision": "share of the entities found that are right",
         "entity_recall": "share of the entities there that are found",
     }
-    tokens = "ftx_plugins.metrics.entities"
-    for name, summary in of_entities.items():
+    for name, summary in counted.items():
         yield Metric(
             name=name,
             summary=summary,
