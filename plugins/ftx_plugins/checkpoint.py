@@ -20,7 +20,7 @@ from ftx.tasks import TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION, task_of_head
 from ftx_plugins.ensemble import is_ensemble
 from ftx_plugins.shapes import FIELD as SHAPES_FIELD
 from ftx_plugins.shapes import with_shapes
-from ftx_serving.words import Words, at_words, join_rows, words_of
+from ftx_serving.words import Words, at_words, join_rows, words_of_each
 
 THRESHOLDS_FIELD = "ftx_thresholds"
 """Where `config.json` keeps the thresholds of a multi-label model: they belong to its weights."""
@@ -181,7 +181,7 @@ def logits_of_words(
         return logits
     require_offsets(tokenizer)
     assert encodings is not None
-    words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+    words = words_of_each(encodings, texts)
     lengths = [sum(encoding.attention_mask) for encoding in encodings]
     return at_words(logits, lengths, words, left=(side or tokenizer.padding_side) == "left")
 
@@ -193,7 +193,7 @@ def words_in(loaded: LoadedCheckpoint, texts: Sequence[str]) -> list[Words]:
     encoded = loaded.tokenizer(
         list(texts), truncation=cut, max_length=loaded.max_length if cut else None, verbose=False
     )
-    return [words_of(encoding, text) for encoding, text in zip(encoded.encodings, texts, strict=True)]
+    return words_of_each(encoded.encodings, texts)
 
 
 def require_offsets(tokenizer: Any) -> None:

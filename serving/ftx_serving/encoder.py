@@ -15,7 +15,7 @@ from tokenizers import Encoding, Tokenizer
 from ftx.errors import FtxError
 from ftx_serving import windows
 from ftx_serving.contract import Contract
-from ftx_serving.words import Words, words_of
+from ftx_serving.words import Words, words_of_each
 
 Feed = dict[str, np.ndarray]
 """Input name -> int64 of shape (batch, length)."""
@@ -74,7 +74,7 @@ class TextEncoder:
         left, so that they are in line with what the model says."""
         tokenizer = self._whole if self.contract.truncation_side == "right" else self._tokenizer
         encodings = tokenizer.encode_batch([clean(text) for text in texts])
-        return [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+        return words_of_each(encodings, texts)
 
     @cached_property
     def _whole(self) -> Tokenizer:

@@ -23,7 +23,7 @@ from ftx_serving.decoding import Decoder, abstentions, flagged
 from ftx_serving.encoder import TextEncoder
 from ftx_serving.runtimes import Session
 from ftx_serving.windows import pool
-from ftx_serving.words import at_words, join_rows, words_of
+from ftx_serving.words import at_words, join_rows, words_of_each
 
 
 class Predictor:
@@ -137,7 +137,7 @@ class Predictor:
         logits = self.session(**self.encoder.feed(encodings, side=side, length=length))
         if logits.ndim == 2:
             return logits
-        words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+        words = words_of_each(encodings, texts)
         left = (side or self.contract.padding_side) == "left"
         return at_words(logits, [len(encoding) for encoding in encodings], words, left=left)
 

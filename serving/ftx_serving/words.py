@@ -63,6 +63,11 @@ def words_of(encoding: Any, text: str) -> Words:
     return Words(text, np.array(tokens, dtype=np.int64), np.array(spans, dtype=np.int64).reshape(-1, 2))
 
 
+def words_of_each(encodings: Sequence[Any], texts: Sequence[str]) -> list[Words]:
+    """The words of several texts, in their order."""
+    return [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+
+
 def _without_spaces(text: str, start: int, end: int) -> tuple[int, int]:
     """A token's place without white space around it: some tokenizers count the space before a word to the word."""
     while start < end and text[start].isspace():

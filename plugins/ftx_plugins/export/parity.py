@@ -18,7 +18,7 @@ from ftx_plugins.export.rows import Row, texts_of
 from ftx_serving.decoding import Decoder, Number
 from ftx_serving.encoder import Feed, TextEncoder
 from ftx_serving.runtimes import Session
-from ftx_serving.words import Words, words_of
+from ftx_serving.words import Words, words_of_each
 
 FP32_TOLERANCE = 1e-4
 """The largest difference of any logit of an fp32 variant from torch's."""
@@ -87,7 +87,7 @@ def make_cases(encoder: TextEncoder, rows: Sequence[Row], seed: int) -> list[Cas
     real = tuple(encoder.feed(encodings[start : start + BATCH]) for start in range(0, len(encodings), BATCH))
     words: tuple[Words, ...] = ()
     if encoder.contract.task == TOKEN_CLASSIFICATION:
-        words = tuple(words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True))
+        words = tuple(words_of_each(encodings, texts))
     return [*(Case(name, tuple(feeds)) for name, feeds in cases.items()), Case(REAL_TEXTS, real, words)]
 
 

@@ -21,7 +21,7 @@ from ftx_plugins.tasks.encoding import in_order_of_head
 from ftx_plugins.tasks.scoring import Scoring, scoring_of
 from ftx_serving.encoder import Feed, TextEncoder
 from ftx_serving.runtimes import Session
-from ftx_serving.words import Words, at_words, widen, words_of
+from ftx_serving.words import Words, at_words, widen, words_of_each
 
 BATCH = 32
 
@@ -155,7 +155,7 @@ def _encode(rows: SplitRows, encoder: TextEncoder, data: Artifact, seed: int) ->
     encodings = encoder.encode(texts, pairs)
     words: list[Words] = []
     if contract.task == TOKEN_CLASSIFICATION:
-        words = [words_of(encoding, text) for encoding, text in zip(encodings, texts, strict=True)]
+        words = words_of_each(encodings, texts)
         # The texts of a calibration file have no entities that anybody knows of.
         entities = own.tolist() if own.dtype == object else [()] * len(words)
         own = aligner_of(names, names).rows(entities, words)

@@ -29,7 +29,7 @@ from ftx_plugins.checkpoint import require_offsets
 from ftx_plugins.tasks.alignment import Aligner, count_unaligned
 from ftx_plugins.train.saves import write_json
 from ftx_serving.tags import IGNORED
-from ftx_serving.words import words_of
+from ftx_serving.words import words_of_each
 
 CHUNK = 1000
 """Rows tokenized at a time."""
@@ -185,7 +185,7 @@ def _write(
                 texts, pairs, truncation=True, max_length=max_length, return_token_type_ids="token_type_ids" in columns
             )
             if aligner is not None:
-                words = [words_of(encoding, text) for encoding, text in zip(encoded.encodings, texts, strict=True)]
+                words = words_of_each(encoded.encodings, texts)
                 rows = zip(chunk["label"], words, encoded["input_ids"], strict=True)
                 encoded["tags"] = [aligner.tokens(entities, each, len(ids)) for entities, each, ids in rows]
                 unaligned += count_unaligned(chunk["label"], words)
