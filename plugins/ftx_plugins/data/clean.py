@@ -68,7 +68,7 @@ def run(config: DataConfig, inputs: Mapping[str, Artifact], context: Context) ->
         find_excluded(config.exclude, staged),
         staged.near,
         staged.exact,
-        staged.labels,
+        reader.comparable(staged),
         len(SPLITS) - 1 - staged.splits.astype(np.int64),
     )
     near = look_for_near_duplicates(staged, resolution.fates == KEPT, config, context)

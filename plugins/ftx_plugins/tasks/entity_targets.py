@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ftx_plugins.data.conll import is_bilou
+from ftx_plugins.data.duplicates import resolve_duplicates
 from ftx_plugins.data.entities import read_spans, write_spans
+from ftx_plugins.data.normalise import normalise
+from ftx_plugins.data.staging import Staged
 from ftx_plugins.tasks.targets import TargetReader, Targets, require_learnt, rows_with_each, strata_of_sets
 from ftx_serving.tags import BILOU, BIO, tags_of
 
@@ -62,6 +65,20 @@ class EntityReader(TargetReader):
             pa.string(),
         )
 
+    def comparable(self, staged: Staged) -> np.ndarray:
+        """Normalised texts are the same whatever their white space, and places are not: entities are where they are in
+        the normalised text, white space left out."""
+        same = staged.labels.copy()
+        ranks = np.zeros(len(same), dtype=np.int64)
+        groups = resolve_duplicates(staged.near, staged.exact, staged.labels, ranks).conflicts
+        texts = staged.texts_at([place for group in groups for place in group.tolist()])
+        for group in groups:
+            first: dict[str, int] = {}
+            for place in group.tolist():
+                moved = _normalised(texts[place]["text"], staged.names[same[place]])
+                same[place] = first.setdefault(moved, int(same[place]))
+        return same
+
     def learn(self, found: Sequence[str], codes: np.ndarray, given: np.ndarray, declared: Sequence[str]) -> EntitySets:
         """`declared` are the tags of conll files."""
         there, codes = np.unique(codes, return_inverse=True)
@@ -80,6 +97,17 @@ class EntityReader(TargetReader):
 def _types(sets: Sequence[Sequence[tuple[int, int, int]]]) -> list[set[int]]:
     """Of each set of entities its types."""
     return [{kind for _, _, kind in entities} for entities in sets]
+
+
+def _normalised(text: str, canonical: str) -> str:
+    """Entities with their places in the normalised text without white space."""
+    return write_spans(
+        [(_letters(text[:start]), _letters(text[:end]), kind) for start, end, kind in json.loads(canonical)]
+    )
+
+
+def _letters(text: str) -> int:
+    return len(normalise(text).replace(" ", ""))
 
 
 def _canonical(text: str, cell: str, shift: int, where: str) -> str:

@@ -22,6 +22,7 @@ from ftx_plugins.data.classes import count_classes, order_names, require_classes
 from ftx_plugins.data.config import DataConfig
 from ftx_plugins.data.reading import Form
 from ftx_plugins.data.sources import SPLITS
+from ftx_plugins.data.staging import Staged
 
 BINS = 10
 """Quantiles of the target that a regression is stratified by."""
@@ -80,6 +81,11 @@ class TargetReader(ABC):
         values = cells.dictionary.to_pylist()
         known = [self.canonical(value, where(int(first[code]))) for code, value in enumerate(values)]
         return pa.array([*known, None], pa.string()).take(pa.array(codes % (len(known) + 1)))
+
+    def comparable(self, staged: Staged) -> np.ndarray:
+        """A number for each row, int32 of shape (rows,): of rows with the same normalised text equal ones have the same
+        target."""
+        return staged.labels
 
     @abstractmethod
     def learn(self, found: Sequence[str], codes: np.ndarray, given: np.ndarray, declared: Sequence[str]) -> Targets:

@@ -141,6 +141,21 @@ def test_the_same_text_with_other_entities_is_a_contradiction(
     assert found.metrics["rows"]["duplicates_exact"] == 1
 
 
+def test_the_same_entities_in_a_text_with_other_white_space_are_no_contradiction(
+    clean: Callable[..., Any], write: Callable[..., Path]
+) -> None:
+    rows = jsonl()
+    spread = rows[0]["text"].replace(" ", "  ").upper()
+    size = len(spread)
+    entities = [{"start": 0, "end": 4, "label": "PER"}, {"start": size - 4, "end": size, "label": "LOC"}]
+    found = clean(task=TASK, train=write("rows.jsonl", lines([*rows, {"text": spread, "entities": entities}])))
+    assert found.metrics["conflicts"]["groups"] == 0
+    assert found.metrics["rows"]["duplicates_near"] == 1 and found.metrics["rows"]["kept"] == len(rows)
+    entities[0]["end"] = 3
+    found = clean(task=TASK, train=write("rows.jsonl", lines([*rows, {"text": spread, "entities": entities}])))
+    assert found.metrics["conflicts"]["groups"] == 1
+
+
 def test_a_rare_type_has_its_share_in_every_split(clean: Callable[..., Any], write: Callable[..., Path]) -> None:
     rows = jsonl(100)
     for row in rows[:20]:
