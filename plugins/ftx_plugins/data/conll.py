@@ -53,7 +53,8 @@ def is_bilou(config: DataConfig, tags: Sequence[str]) -> bool:
 
 
 def read_conll(path: Path, config: DataConfig, size: int, tags: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Batches of up to `size` sentences with the columns `text` and `label`; `tags` are those of the file.
+    """Batches of up to `size` sentences with the columns `text` and `label`; `tags` are those of the file, where no
+    scheme is set.
 
     Raises `FtxError`, with the line, for one without a tag, an unknown prefix, and a broken sequence of tags.
     """

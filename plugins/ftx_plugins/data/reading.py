@@ -39,7 +39,8 @@ class Rows:
 
     batches: Iterator[pa.RecordBatch]
     label_names: tuple[str, ...] = ()
-    """The label names in the source's own order, where it declares one (a `ClassLabel`); of conll files the tags."""
+    """The label names in the source's own order, where it declares one (a `ClassLabel`); of conll files the tags, where
+    these tell the scheme."""
 
 
 def open_rows(source: Source, config: DataConfig, form: Form = "name") -> Rows:
@@ -61,7 +62,8 @@ def _open_conll(source: Source, config: DataConfig, form: Form) -> Rows:
             f"{source.name} holds a tag for each token, which is for {TOKEN_CLASSIFICATION}",
             f"set the task: --set model.task={TOKEN_CLASSIFICATION}",
         )
-    tags = {path: find_tags(path, config) for path in source.files}
+    # That takes a pass over the file, which a scheme that is set makes needless.
+    tags = {path: find_tags(path, config) if config.scheme == "auto" else () for path in source.files}
     batches = (batch for path in source.files for batch in read_conll(path, config, BATCH, tags[path]))
     return Rows(batches, tuple(sorted({tag for each in tags.values() for tag in each})))
 

@@ -74,6 +74,15 @@ def test_bilou_is_told_by_its_tags_and_kept_for_the_head(
     assert entities_of_bilou(found)["anna3 smith in rome3"] == ["anna3 smith", "rome3"]
 
 
+def test_a_scheme_that_is_set_needs_no_tags_to_tell_it(clean: Callable[..., Any], write: Callable[..., Path]) -> None:
+    rows = "".join(f"anna{n} B-PER\nsmith L-PER\n\n" for n in range(20))
+    found = clean(task=TASK, train=write("rows.conll", rows), near_duplicates="off", scheme="bilou")
+    assert found.meta["scheme"] == "BILOU"
+    assert entities_of_bilou(found)["anna3 smith"] == ["anna3 smith"]
+    with pytest.raises(FtxError, match="the tag L-PER is none of BIO"):
+        clean(task=TASK, train=write("rows.conll", rows), near_duplicates="off", scheme="bio")
+
+
 def entities_of_bilou(found: Any) -> dict[str, list[str]]:
     splits = [load_rows(found.data, split) for split in ("train", "validation", "test")]
     return {
