@@ -61,7 +61,7 @@ def lines_of(found: Json) -> list[str]:
         ratio = found["ratios"].get(name)
         if a is None or b is None:
             continue
-        told = "" if ratio is None else f"  ratio {ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
+        told = "" if ratio is None else "  ratio {} [{}, {}]".format(*map(_factor, ratio))
         lines.append(f"  {name:<9} A {_ms(a)}  B {_ms(b)}{told}")
     if found["a"]["capacity"] is not None:
         lines.append(f"  capacity  A {_rate(found['a']['capacity'])}  B {_rate(found['b']['capacity'])}")
@@ -138,6 +138,11 @@ def _about(test: _Test) -> dict[str, Any]:
 
 def _ms(value: float | str) -> str:
     return f"{value:.4g} ms" if isinstance(value, float | int) else "infinite"
+
+
+def _factor(value: float | None) -> str:
+    """Of a ratio in JSON, where None is infinite: about as many requests failed as its quantile leaves out."""
+    return "infinite" if value is None else f"{value:.3f}"
 
 
 def _rate(capacity: Json | None) -> str:
