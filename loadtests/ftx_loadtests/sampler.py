@@ -22,10 +22,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import urlsplit
 
 import psutil
 
+from ftx_loadtests.connections import Endpoint
 from ftx_loadtests.resources import Resources
 from ftx_loadtests.sources import Opened, open_sources
 
@@ -42,7 +42,7 @@ def sampling(url: str, out: Path, interval: float = INTERVAL) -> Iterator[None]:
     """
     port = local_port(url)
     if port is None:
-        note = f"{urlsplit(url).hostname} is another machine: nothing of it is sampled"
+        note = f"{Endpoint.of(url).host} is another machine: nothing of it is sampled"
         Resources((), (note,)).save(out)
         yield
         return
@@ -63,10 +63,10 @@ def sampling(url: str, out: Path, interval: float = INTERVAL) -> Iterator[None]:
 
 def local_port(url: str) -> int | None:
     """The port of a URL whose host is this machine; None of another's, or of one that has no address."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    endpoint = Endpoint.of(url)
+    host, port = endpoint.host, endpoint.port
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)}
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError:
         return None
     own = {address.address.partition("%")[0] for each in psutil.net_if_addrs().values() for address in each}

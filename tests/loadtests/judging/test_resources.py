@@ -230,6 +230,7 @@ def test_a_server_elsewhere_is_not_sampled(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     assert local_port("http://near:8000/x") == 8000 and local_port("https://near") == 443
+    assert local_port("near:8000") == 8000 and local_port("far:8000") is None
     with sampling("http://far:8000", tmp_path / "resources.jsonl"):
         pass
     found = Resources.load(tmp_path / "resources.jsonl")
