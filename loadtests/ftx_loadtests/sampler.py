@@ -59,6 +59,8 @@ def sampling(url: str, out: Path, interval: float = INTERVAL) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if not _has_reading(out):
+            Resources((), ("nothing is sampled: the sampler ended before its first reading",)).save(out)
 
 
 def local_port(url: str) -> int | None:
@@ -139,9 +141,13 @@ def _await_first_line(process: subprocess.Popen[bytes], out: Path) -> None:
     """What is measured before the sampler runs would not be sampled."""
     end = time.monotonic() + STARTING
     while time.monotonic() < end and process.poll() is None:
-        if out.exists() and out.read_bytes().count(b"\n") > 1:
+        if _has_reading(out):
             return
         time.sleep(0.02)
+
+
+def _has_reading(out: Path) -> bool:
+    return out.exists() and out.read_bytes().count(b"\n") > 1
 
 
 if __name__ == "__main__":
