@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ftx.errors import FtxError
-from ftx_loadtests import protocols
+from ftx_loadtests import payloads, protocols
 from ftx_loadtests.arrivals import constant, draw, read_trace, share
 from ftx_loadtests.golden import golden_payloads
 from ftx_loadtests.payloads import Order, Payloads, of_lengths, packaged, read_texts, spaces
@@ -89,7 +89,16 @@ def test_texts_of_a_length_distribution_have_these_lengths(distribution, low, hi
     assert len(set(words)) > 3 or low == high
 
 
-@pytest.mark.parametrize("distribution", ["normal:3,4", "uniform:9,3", "fixed:", "fixed:-1", "lognormal:1"])
+def test_no_text_of_a_wide_distribution_is_endless(monkeypatch):
+    monkeypatch.setattr(payloads, "DRAWN", 2)
+    texts = of_lengths("lognormal:20,100000", Payloads(("word",)), 0).texts
+    assert {len(text.split()) for text in texts} <= {1, payloads.MOST_WORDS}
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    ["normal:3,4", "uniform:9,3", "fixed:", "fixed:-1", "lognormal:1", "fixed:inf", "uniform:1,inf", "fixed:nan"],
+)
 def test_what_is_no_distribution_is_refused(distribution):
     with pytest.raises(FtxError, match="is no distribution of lengths"):
         of_lengths(distribution, packaged(), 0)
@@ -110,6 +119,7 @@ def test_texts_and_labels_come_from_a_table_or_from_lines(tmp_path):
         ("a.csv", b"x,y\n1,2\n", "has no column of texts; there are x, y"),
         ("a.csv", b"text\n\n", "holds no text"),
         ("a.jsonl", b"{", "line 1, is no JSON"),
+        ("a.jsonl", b"{}\n", "holds no text"),
         ("a.txt", b"\xff", "cannot be read"),
         ("a.txt", b"", "holds no text"),
     ],
@@ -122,11 +132,11 @@ def test_a_file_without_texts_is_refused(tmp_path, name, content, said):
 
 
 def test_golden_texts_have_the_labels_that_the_variant_gave_them(tiny_bundle):
-    payloads = golden_payloads(tiny_bundle.path, tiny_bundle.meta, "onnx-fp32")
+    golden = golden_payloads(tiny_bundle.path, tiny_bundle.meta, "onnx-fp32")
     rows = [json.loads(line) for line in (tiny_bundle.path / "golden.jsonl").read_text("utf-8").strip().split("\n")]
     labels = tiny_bundle.meta["labels"]
-    assert payloads.texts == tuple(row["text"] for row in rows)
-    assert payloads.labels == tuple(labels[int(np.argmax(row["logits"]["onnx-fp32"]))] for row in rows)
+    assert golden.texts == tuple(row["text"] for row in rows)
+    assert golden.labels == tuple(labels[int(np.argmax(row["logits"]["onnx-fp32"]))] for row in rows)
 
 
 @pytest.mark.parametrize(
