@@ -224,6 +224,7 @@ def test_an_odd_server_timing_costs_only_its_columns():
         ("rate", {"rate": 5.0, "protocol": "template"}, "--template"),
         ("rate", {"rate": 5.0, "against": "http://x"}, "--against is for the suite ab"),
         ("saturation", {"slo_p99_ms": 5.0, "loop": "closed"}, "chooses its own loop"),
+        ("saturation", {"slo_p99_ms": 5.0, "arrivals": "trace", "trace": (0.0, 1.0)}, "chooses its own rates"),
     ],
 )
 def test_what_a_suite_lacks_is_said_before_anything_begins(suite, more, said):
