@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
@@ -48,6 +49,10 @@ def api_key_headers(settings: LoadSettings) -> dict[str, str]:
     if not (key := os.environ.get(settings.api_key_env, "").strip()):
         variable = settings.api_key_env
         raise FtxError(f"the environment variable {variable} holds no API key", f"set it: export {variable}=…")
+    if re.search(r"[^\x20-\x7e\xa0-\xff]", key):
+        raise FtxError(
+            f"the API key in {settings.api_key_env} holds what no header may", "set it to what the server's key is"
+        )
     return {"Authorization": f"Bearer {key}"}
 
 

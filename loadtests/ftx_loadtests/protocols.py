@@ -119,10 +119,12 @@ def template_of(content: str, where: str) -> Protocol:
         raise FtxError(f"{where} is no template of a request: {what}", f"write one like this: {hint}") from None
     if MARK not in body:
         raise FtxError(f"the body in {where} has no {MARK}, so that no text would be sent", f"write it: {hint}")
-    if not isinstance(route, str) or not route.startswith("/") or re.search(r"[\x00-\x20\x7f]", route):
-        raise FtxError(f"the path in {where} does not begin with / or holds a blank", f"write it: {hint}")
+    if not isinstance(route, str) or not re.fullmatch(r"/[\x21-\x7e]*", route):
+        raise FtxError(f"the path in {where} does not begin with / or holds what a URL may not", f"write it: {hint}")
     if any(re.search(r"[\r\n:]", name) or re.search(r"[\r\n]", value) for name, value in headers.items()):
         raise FtxError(f"a header in {where} holds a line break", f"write it on one line: {hint}")
+    if re.search(r"[^\x00-\xff]", "".join([*headers, *headers.values()])):
+        raise FtxError(f"a header in {where} is not Latin-1, as HTTP has them", f"write it otherwise: {hint}")
 
     def ask(text: str) -> Ask:
         # Within a JSON string; the quotes around it are the template's.

@@ -195,6 +195,8 @@ def test_a_template_puts_the_text_where_it_says_and_finds_the_label(tmp_path):
         ('{"body": {"q": "text"}, "label": "a"}', "has no {{text}}"),
         ('{"body": "{{text}}", "label": "a[*]"}', "is not made of names and indices"),
         ('{"body": "{{text}}", "label": "a", "path": "x"}', "does not begin with /"),
+        ('{"body": "{{text}}", "label": "a", "path": "/路"}', "holds what a URL may not"),
+        ('{"body": "{{text}}", "label": "a", "headers": {"a": "路"}}', "is not Latin-1"),
         ('{"body": "{{text}}", "label": "a", "headers": {"a": "b\\r\\nc"}}', "line break"),
     ],
 )

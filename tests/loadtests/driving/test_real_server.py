@@ -123,6 +123,9 @@ def test_a_server_that_wants_a_key_is_asked_with_one(serve, monkeypatch):
     monkeypatch.delenv("FTX_TEST_KEY", raising=False)
     with pytest.raises(FtxError, match="holds no API key"):
         check(job(url, api_key_env="FTX_TEST_KEY"))
+    monkeypatch.setenv("FTX_TEST_KEY", "ключ")
+    with pytest.raises(FtxError, match="holds what no header may"):
+        check(job(url, api_key_env="FTX_TEST_KEY"))
 
 
 def test_tls_with_a_server_without_it_is_one_clear_error(real):
