@@ -19,7 +19,7 @@ from ftx.errors import FtxError
 from ftx_loadtests.keeping import SAMPLES
 from ftx_loadtests.report.files import DOCUMENT
 from ftx_loadtests.samples import Samples
-from ftx_loadtests.statistics import QUANTILES, Estimate, ratio_of_quantiles
+from ftx_loadtests.statistics import QUANTILES, Estimate, milliseconds, ratio_of_quantiles
 
 Json = Mapping[str, Any]
 
@@ -62,7 +62,7 @@ def lines_of(found: Json) -> list[str]:
         if a is None or b is None:
             continue
         told = "" if ratio is None else "  ratio {} [{}, {}]".format(*map(_factor, ratio))
-        lines.append(f"  {name:<9} A {_ms(a)}  B {_ms(b)}{told}")
+        lines.append(f"  {name:<9} A {milliseconds(float(a))}  B {milliseconds(float(b))}{told}")
     if found["a"]["capacity"] is not None:
         lines.append(f"  capacity  A {_rate(found['a']['capacity'])}  B {_rate(found['b']['capacity'])}")
     lines += [f"  not valid: {reference}" for reference in found["invalid"]]
@@ -134,10 +134,6 @@ def _three(ratio: Estimate) -> list[float | None]:
 def _about(test: _Test) -> dict[str, Any]:
     names = ("url", "verdict", "requests", "p50_ms", "p95_ms", "p99_ms", "achieved", "capacity")
     return {"reference": test.reference, **{name: test.document[name] for name in names}}
-
-
-def _ms(value: float | str) -> str:
-    return f"{value:.4g} ms" if isinstance(value, float | int) else "infinite"
 
 
 def _factor(value: float | None) -> str:

@@ -20,6 +20,7 @@ from ftx_loadtests.settings import Job
 
 FOLDER_VARIABLE = "FTX_LOADTEST_FOLDER"
 PARENT_VARIABLE = "FTX_LOADTEST_PARENT"
+MASTER_PORT = 5557
 TICK = 0.5
 BACKEND = "select"
 """Of gevent: epoll rounds a timer up to whole milliseconds, and every request would leave as late."""
@@ -35,7 +36,7 @@ class Distribution:
     master: bool = False
     """Wait for `workers` workers of other machines instead of starting them."""
     host: str = "0.0.0.0"
-    port: int = 5557
+    port: int = MASTER_PORT
 
 
 @dataclass(frozen=True)

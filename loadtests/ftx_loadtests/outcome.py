@@ -23,7 +23,7 @@ from ftx_loadtests.samples import Failure, Samples
 from ftx_loadtests.saturation import Capacity, as_rungs, capacity, judge_p99
 from ftx_loadtests.spike import Spike, spike
 from ftx_loadtests.stages import Breakdown, LengthBucket, breakdown, by_length, padding_share
-from ftx_loadtests.statistics import QUANTILES, Estimate, estimate_quantiles, goodput
+from ftx_loadtests.statistics import QUANTILES, Estimate, estimate_quantiles, goodput, milliseconds
 from ftx_loadtests.validity import achieved, lag_bound, lag_p99, reasons
 
 __all__ = ["ClientFacts", "Measurement", "Phase", "Result", "ServerFacts", "judge"]
@@ -233,7 +233,7 @@ def _of_p99(measurement: Measurement, samples: Samples, latencies: Latencies) ->
     if p99 is None:
         return Answer(None, False, f"{len(samples)} requests say nothing about {limit}")
     standing = judge_p99(p99.scaled(0.001), len(samples), slo)
-    figure = f"p99 is {_ms(p99.value)} [{_ms(p99.low)}, {_ms(p99.high)}]"
+    figure = f"p99 is {milliseconds(p99.value)} [{milliseconds(p99.low)}, {milliseconds(p99.high)}]"
     if standing == "unclear":
         return Answer(p99.value <= 1000 * slo, False, f"{figure}, and {limit} lies in this interval")
     return Answer(standing == "within", True, f"{figure}, {standing} {limit}")
@@ -335,10 +335,6 @@ def _json(part: Any) -> dict[str, Any] | None:
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else 1000.0 * seconds
-
-
-def _ms(value: float) -> str:
-    return f"{value:.4g} ms" if math.isfinite(value) else "infinite"
 
 
 def _plain(value: Any) -> Any:

@@ -153,6 +153,7 @@ def test_a_server_without_info_only_loses_that(serve):
         (("http://h", "--suite", "rate"), "needs --rate"),
         (("http://h", "--rate", "1", "--texts", "/nowhere.txt"), "cannot be read"),
         (("http://h", "--rate", "1", "--lengths", "odd"), "no distribution of lengths"),
+        (("--worker", "h:port"), "h:port is no HOST[:PORT]"),
     ],
 )
 def test_bad_usage_is_said_at_once(arguments, said):
