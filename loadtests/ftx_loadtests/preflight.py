@@ -148,7 +148,7 @@ def _others(url: str, job: Job) -> list[str]:
             continue
         try:
             protocol = make(name, model=_model_name(job.settings) if name == "oip" else "")
-            protocol.read(_ask(url, protocol, replace(job, template=None)).body)
+            protocol.read(_ask(url, protocol, job).body)
         except (FtxError, SchemaMismatch):
             continue
         found.append(name)

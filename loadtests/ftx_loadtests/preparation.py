@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftx.errors import FtxError
-from ftx_loadtests import protocols
 from ftx_loadtests.payloads import Payloads
+from ftx_loadtests.protocols import read_template
 from ftx_loadtests.settings import NEEDS_RATE, Job, LoadSettings, missing
 
 _OPTIONS = {"rate": "--rate", "slo_p99_ms": "--slo-p99", "capacity": "--capacity"}
@@ -26,9 +26,7 @@ def prepare(settings: LoadSettings, payloads: Payloads) -> tuple[Job, Payloads]:
     content = None
     if settings.protocol == "template":
         assert settings.template is not None
-        path = Path(settings.template)
-        protocols.template(path)
-        content = path.read_text(encoding="utf-8")
+        content = read_template(Path(settings.template))
     return Job(settings, payloads.texts, content), payloads
 
 

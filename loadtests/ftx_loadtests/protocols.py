@@ -92,12 +92,14 @@ def guide() -> Protocol:
     return Protocol("guide", ask, lambda document: _text(document["label"]))
 
 
-def template(path: Path) -> Protocol:
-    """A protocol that a JSON file describes; see `template_of`."""
+def read_template(path: Path) -> str:
+    """The content of a file that describes a protocol; see `template_of`. Raises `FtxError` where it does not."""
     try:
-        return template_of(path.read_text(encoding="utf-8"), str(path))
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise FtxError(f"{path} cannot be read: {error}", "name a JSON file: --template request.json") from None
+    template_of(content, str(path))
+    return content
 
 
 def template_of(content: str, where: str) -> Protocol:
@@ -152,12 +154,8 @@ def parse_path(path: str) -> tuple[str | int, ...]:
     return tuple(steps)
 
 
-def make(name: str, *, model: str = "", template_file: Path | None = None) -> Protocol:
-    """The protocol of that name. Raises `FtxError` where it needs what was not given."""
-    if name == "template":
-        if template_file is None:
-            raise FtxError("--protocol template needs a file", "name it: --template request.json")
-        return template(template_file)
+def make(name: str, *, model: str = "") -> Protocol:
+    """The protocol of that name, which is none that a template describes."""
     if name == "oip":
         return oip(model)
     return {"tei": tei, "guide": guide}[name]()

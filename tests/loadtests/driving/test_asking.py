@@ -178,7 +178,7 @@ def test_a_template_puts_the_text_where_it_says_and_finds_the_label(tmp_path):
             }
         )
     )
-    protocol = protocols.template(path)
+    protocol = protocols.template_of(protocols.read_template(path), str(path))
     text = 'a "quoted"\nline \\ 你好'
     ask = protocol.ask(text)
     assert ask.path == "/classify?x=1"
@@ -203,7 +203,7 @@ def test_a_template_puts_the_text_where_it_says_and_finds_the_label(tmp_path):
 def test_a_template_that_could_not_work_is_refused(tmp_path, content, said):
     (tmp_path / "t.json").write_text(content)
     with pytest.raises(FtxError) as caught:
-        protocols.template(tmp_path / "t.json")
+        protocols.read_template(tmp_path / "t.json")
     assert said in caught.value.message
     assert caught.value.hints
 
