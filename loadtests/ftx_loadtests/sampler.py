@@ -25,6 +25,7 @@ from typing import TextIO
 
 import psutil
 
+from ftx.processes import end
 from ftx_loadtests.connections import Endpoint
 from ftx_loadtests.resources import Resources
 from ftx_loadtests.sources import Opened, open_sources
@@ -53,12 +54,7 @@ def sampling(url: str, out: Path, interval: float = INTERVAL) -> Iterator[None]:
         _await_first_line(process, out)
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(STOPPING)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, STOPPING)
         if not _has_reading(out):
             Resources((), ("nothing is sampled: the sampler ended before its first reading",)).save(out)
 
@@ -139,8 +135,8 @@ def _ancestors(pid: int) -> set[int]:
 
 def _await_first_line(process: subprocess.Popen[bytes], out: Path) -> None:
     """What is measured before the sampler runs would not be sampled."""
-    end = time.monotonic() + STARTING
-    while time.monotonic() < end and process.poll() is None:
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline and process.poll() is None:
         if _has_reading(out):
             return
         time.sleep(0.02)

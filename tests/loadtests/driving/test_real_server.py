@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from tests.serving.server.conftest import Running, start_server
 from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
+from ftx.processes import free_port
 from ftx_loadtests.connections import Client, Endpoint
 from ftx_loadtests.payloads import Payloads, packaged
 from ftx_loadtests.preflight import check, protocol_of, server_info
@@ -90,12 +90,6 @@ def test_an_slo_below_the_clients_own_floor_is_refused(real):
     assert ran.returncode == 2
     assert "this client alone takes" in ran.stderr
     assert "  → " in ran.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def test_nobody_there_is_one_clear_error():
