@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import IO, Any
 
 from ftx.errors import ExitCode, FtxError, Problem
 from ftx.plan import PlannedStep
+from ftx.processes import end, free_port
 
 LOOK_EVERY = 0.1
 """Seconds between two looks at the processes."""
@@ -70,14 +70,14 @@ def launch(arguments: Sequence[str], count: int, command: str) -> int:
     Where another one dies, the leader is given the time to end by itself, and is then told to. Raises `FtxError` where
     that was needed, or where the leader itself was killed; `command` is then what goes on.
     """
-    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     with tempfile.TemporaryFile() as said:
         processes = [_start(arguments, Place(rank, count), rendezvous, said) for rank in range(count)]
         leader, *others = processes
         with _Forwarding(leader):
             lost, ended = _wait(leader, others)
         for process in others:
-            _end(process)
+            end(process, GRACE)
         if lost is not None:
             said.seek(0)
             last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
@@ -134,21 +134,10 @@ def _wait(leader: subprocess.Popen[bytes], others: Sequence[subprocess.Popen[byt
             lost = next((rank for rank, process in enumerate(others, 1) if process.poll()), None)
             deadline = math.inf if lost is None else time.monotonic() + GRACE
         if time.monotonic() > deadline:
-            _end(leader)
+            end(leader, GRACE)
             return lost, True
         time.sleep(LOOK_EVERY)
     return lost, False
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Let a process end by itself, then by SIGTERM, then by SIGKILL."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _how(process: subprocess.Popen[bytes]) -> str:
@@ -157,9 +146,3 @@ def _how(process: subprocess.Popen[bytes]) -> str:
         return f"ended with exit code {code}"
     reason = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
     return f"was killed by {signal.Signals(-code).name}{reason}"
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from ftx.errors import ExitCode, FtxError
 from ftx_loadtests.launching import Distribution, generate
 from ftx_loadtests.payloads import Payloads
 from ftx_loadtests.preparation import prepare
 from ftx_loadtests.recording import Recording
 from ftx_loadtests.settings import LoadSettings
+from ftx_loadtests.statistics import quantile
 
 USUAL_RATE = 100.0
 """Requests a second, where the test itself has no rate."""
@@ -69,7 +68,7 @@ def floor_ms(settings: LoadSettings, payloads: Payloads, folder: Path, distribut
             "go without it: --no-calibration",
             code=ExitCode.STEP_FAILED,
         )
-    floor = 1000 * float(np.quantile(latency, 0.99, method="inverted_cdf"))
+    floor = 1000 * quantile(latency, 0.99)
     if settings.slo_p99_ms is not None and floor >= settings.slo_p99_ms:
         raise FtxError(
             f"this client alone takes {floor:.3g} ms at p99 against a server that does nothing, and the SLO is "

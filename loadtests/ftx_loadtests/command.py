@@ -15,14 +15,13 @@ from ftx.errors import FtxError
 from ftx_loadtests.arrivals import read_trace
 from ftx_loadtests.golden import golden_payloads
 from ftx_loadtests.keeping import keep
-from ftx_loadtests.launching import Distribution, check_installed, join
+from ftx_loadtests.launching import MASTER_PORT, Distribution, check_installed, join
 from ftx_loadtests.measuring import Plan, measure
 from ftx_loadtests.outcome import Result, judge
 from ftx_loadtests.payloads import Payloads, of_lengths, packaged, read_texts
 from ftx_loadtests.preflight import endpoint_of
 from ftx_loadtests.settings import SECONDS, LoadSettings
-
-MASTER_PORT = 5557
+from ftx_loadtests.statistics import milliseconds
 
 
 def loadtest(
@@ -35,8 +34,7 @@ def loadtest(
     """Run the load test that the options describe, print its result, and return the exit code."""
     if options["worker"]:
         check_installed()
-        host, _, port = str(options["worker"]).partition(":")
-        return join(options["suite"], host, int(port or MASTER_PORT))
+        return join(options["suite"], *_master(str(options["worker"])))
     assert url is not None
     bundle = None if golden is None else golden()
     plan = plan_of(url, options, bundle)
@@ -54,6 +52,14 @@ def loadtest(
         if options["report"]:
             print(f"kept in {folder}")
     return result.exit_code
+
+
+def _master(place: str) -> tuple[str, int]:
+    """Host and port of `HOST[:PORT]`."""
+    host, _, port = place.partition(":")
+    if not host or not (port or "0").isdecimal():
+        raise FtxError(f"{place} is no HOST[:PORT]", f"name the master: --worker 192.0.2.7:{MASTER_PORT}")
+    return host, int(port or MASTER_PORT)
 
 
 def plan_of(url: str, options: Mapping[str, Any], bundle: Bundle | None) -> Plan:
@@ -123,12 +129,12 @@ def lines_of(result: Result) -> list[str]:
     rate = "closed loop" if achieved is None else f"{achieved:.4g} a second"
     lines.append(f"  {document['requests']} requests, {rate}, {document['error_share'] or 0.0:.2%} failed")
     figures = [
-        f"{name[:-3]} {document[name]:.4g} ms" for name in ("p50_ms", "p95_ms", "p99_ms") if _is_number(document[name])
+        f"p{100 * q:g} {milliseconds(estimate.value)}"
+        for q, estimate in result.latencies.adjusted.items()
+        if estimate is not None
     ]
     if figures:
-        lines.append(
-            f"  {'  '.join(figures)}, from the scheduled start" if achieved is not None else f"  {'  '.join(figures)}"
-        )
+        lines.append(f"  {'  '.join(figures)}{', from the scheduled start' if achieved is not None else ''}")
     client = document["client"]
     lag = client["lag_p99_ms"]
     shown = [
@@ -138,10 +144,6 @@ def lines_of(result: Result) -> list[str]:
     ]
     lines.append(f"  client: {', '.join(shown)}")
     return [*lines, *(f"  note: {note}" for note in document["notes"])]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float | int)
 
 
 def _say(line: str) -> None:

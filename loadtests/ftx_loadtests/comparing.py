@@ -19,7 +19,7 @@ from ftx.errors import FtxError
 from ftx_loadtests.keeping import SAMPLES
 from ftx_loadtests.report.files import DOCUMENT
 from ftx_loadtests.samples import Samples
-from ftx_loadtests.statistics import QUANTILES, Estimate, ratio_of_quantiles
+from ftx_loadtests.statistics import QUANTILES, Estimate, milliseconds, ratio_of_quantiles
 
 Json = Mapping[str, Any]
 
@@ -61,8 +61,8 @@ def lines_of(found: Json) -> list[str]:
         ratio = found["ratios"].get(name)
         if a is None or b is None:
             continue
-        told = "" if ratio is None else f"  ratio {ratio[0]:.3f} [{ratio[1]:.3f}, {ratio[2]:.3f}]"
-        lines.append(f"  {name:<9} A {_ms(a)}  B {_ms(b)}{told}")
+        told = "" if ratio is None else "  ratio {} [{}, {}]".format(*map(_factor, ratio))
+        lines.append(f"  {name:<9} A {milliseconds(float(a))}  B {milliseconds(float(b))}{told}")
     if found["a"]["capacity"] is not None:
         lines.append(f"  capacity  A {_rate(found['a']['capacity'])}  B {_rate(found['b']['capacity'])}")
     lines += [f"  not valid: {reference}" for reference in found["invalid"]]
@@ -136,8 +136,9 @@ def _about(test: _Test) -> dict[str, Any]:
     return {"reference": test.reference, **{name: test.document[name] for name in names}}
 
 
-def _ms(value: float | str) -> str:
-    return f"{value:.4g} ms" if isinstance(value, float | int) else "infinite"
+def _factor(value: float | None) -> str:
+    """Of a ratio in JSON, where None is infinite: about as many requests failed as its quantile leaves out."""
+    return "infinite" if value is None else f"{value:.3f}"
 
 
 def _rate(capacity: Json | None) -> str:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 BLOCK = 65536
 MOST_HEAD = 65536
@@ -49,7 +49,8 @@ class Endpoint:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url} is no http:// or https:// URL")
         secure = parts.scheme == "https"
-        return cls(secure, parts.hostname, parts.port or (443 if secure else 80), parts.path.rstrip("/"))
+        prefix = quote(parts.path.rstrip("/"), safe="%/:@!$&'()*+,;=~")
+        return cls(secure, parts.hostname, parts.port or (443 if secure else 80), prefix)
 
     @property
     def authority(self) -> str:

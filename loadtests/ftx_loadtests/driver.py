@@ -7,7 +7,6 @@ workers send. Locust's own users stay idle: they wait for answers, and an open l
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import sys
@@ -52,9 +51,6 @@ class LoadGenerator(User):  # type: ignore[misc]
 def use(suite: str) -> None:
     """Make the locustfile that calls this the one of `suite`."""
 
-    def options(parser: argparse.ArgumentParser) -> None:
-        add_options(parser)
-
     def begin(environment: Environment, **_: Any) -> None:
         runner = environment.runner
         if isinstance(runner, WorkerRunner | LocalRunner):
@@ -68,7 +64,7 @@ def use(suite: str) -> None:
         if parent := os.environ.get(PARENT_VARIABLE):
             gevent.spawn(_quit_without_parent, environment, int(parent))
 
-    events.init_command_line_parser.add_listener(options)
+    events.init_command_line_parser.add_listener(add_options)
     events.init.add_listener(begin)
 
 

@@ -103,11 +103,7 @@ class Generator:
         """
         texts = self._texts(phase)
         counts = _parts(phase.users, self.workers)[self.worker]
-        left = (
-            [phase.requests]
-            if self.workers == 1 or phase.requests is None
-            else [_parts(phase.requests, self.workers)[self.worker]]
-        )
+        left = [None if phase.requests is None else _parts(phase.requests, self.workers)[self.worker]]
         gevent.sleep(max(0.0, zero - time.monotonic()))
 
         def user() -> None:

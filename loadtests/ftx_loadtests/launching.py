@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,12 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ftx.errors import ExitCode, FtxError
+from ftx.processes import end, free_port
 from ftx_loadtests import suites
 from ftx_loadtests.recording import Recording
 from ftx_loadtests.settings import Job
 
 FOLDER_VARIABLE = "FTX_LOADTEST_FOLDER"
 PARENT_VARIABLE = "FTX_LOADTEST_PARENT"
+MASTER_PORT = 5557
 TICK = 0.5
 BACKEND = "select"
 """Of gevent: epoll rounds a timer up to whole milliseconds, and every request would leave as late."""
@@ -35,7 +35,7 @@ class Distribution:
     master: bool = False
     """Wait for `workers` workers of other machines instead of starting them."""
     host: str = "0.0.0.0"
-    port: int = 5557
+    port: int = MASTER_PORT
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def generate(job: Job, recording: Recording, distribution: Distribution, tick: C
         interrupted = True
     finally:
         for process in processes:
-            _end(process)
+            end(process, GRACE)
     tick()
     return Ended(interrupted, None if interrupted else _failure(processes[0].returncode, recording))
 
@@ -84,7 +84,7 @@ def join(suite: str, host: str, port: int) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     finally:
-        _end(process)
+        end(process, GRACE)
 
 
 def _locust(suite: str) -> list[str]:
@@ -102,7 +102,7 @@ def _commands(job: Job, distribution: Distribution) -> list[list[str]]:
     if distribution.master:
         bind = ["--master-bind-host", distribution.host, "--master-bind-port", str(distribution.port)]
         return [[*base, *users, "--master", *bind, "--expect-workers", str(count)]]
-    port = str(_free_port())
+    port = str(free_port())
     bind = ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
     # A worker that cannot start must not be waited for without end.
     waiting = ["--expect-workers", str(count), "--expect-workers-max-wait", "60"]
@@ -131,18 +131,7 @@ def _look_after_workers(processes: list[subprocess.Popen[bytes]], recording: Rec
     dead = [worker for worker in workers if worker.poll()]
     if dead and conductor.poll() is None:
         recording.fail(f"a worker ended with exit code {dead[0].returncode}: {_last_line(recording.log)}")
-        _end(conductor)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        end(conductor, GRACE)
 
 
 def _failure(code: int, recording: Recording) -> str | None:
@@ -167,9 +156,3 @@ def _complete(recording: Recording) -> bool:
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().split("\n")
     return lines[-1] or "it says nothing"
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

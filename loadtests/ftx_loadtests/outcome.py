@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -17,16 +18,14 @@ from ftx_loadtests.ab import MOST_FAILED, Comparison, compare
 from ftx_loadtests.agreement import Agreement, agreement, unsteady
 from ftx_loadtests.costs import Costs, costs
 from ftx_loadtests.drift import Drift, drifts
-from ftx_loadtests.measurement import ClientFacts, Measurement, Phase, ServerFacts
+from ftx_loadtests.measurement import Measurement, Phase
 from ftx_loadtests.mixed import Inflation, inflation
 from ftx_loadtests.samples import Failure, Samples
 from ftx_loadtests.saturation import Capacity, as_rungs, capacity, judge_p99
 from ftx_loadtests.spike import Spike, spike
 from ftx_loadtests.stages import Breakdown, LengthBucket, breakdown, by_length, padding_share
-from ftx_loadtests.statistics import QUANTILES, Estimate, estimate_quantiles, goodput
+from ftx_loadtests.statistics import QUANTILES, Estimate, estimate_quantiles, goodput, milliseconds
 from ftx_loadtests.validity import achieved, lag_bound, lag_p99, reasons
-
-__all__ = ["ClientFacts", "Measurement", "Phase", "Result", "ServerFacts", "judge"]
 
 Verdict = Literal["pass", "missed", "measured", "inconclusive", "invalid"]
 EXIT_CODES: Mapping[Verdict, int] = {"pass": 0, "measured": 0, "missed": 1, "invalid": 3, "inconclusive": 4}
@@ -145,7 +144,7 @@ class Result:
         plain: dict[str, Any] = _plain(document)
         return plain
 
-    @property
+    @cached_property
     def samples(self) -> Samples:
         """Those of the phases that count; warming up and looking for a rate are left out."""
         return self.measurement.samples.select(self.measurement.samples.block >= 0)
@@ -233,7 +232,7 @@ def _of_p99(measurement: Measurement, samples: Samples, latencies: Latencies) ->
     if p99 is None:
         return Answer(None, False, f"{len(samples)} requests say nothing about {limit}")
     standing = judge_p99(p99.scaled(0.001), len(samples), slo)
-    figure = f"p99 is {_ms(p99.value)} [{_ms(p99.low)}, {_ms(p99.high)}]"
+    figure = f"p99 is {milliseconds(p99.value)} [{milliseconds(p99.low)}, {milliseconds(p99.high)}]"
     if standing == "unclear":
         return Answer(p99.value <= 1000 * slo, False, f"{figure}, and {limit} lies in this interval")
     return Answer(standing == "within", True, f"{figure}, {standing} {limit}")
@@ -282,11 +281,11 @@ def _own_reasons(measurement: Measurement, found: Capacity | None, compared: Com
         ]
     if measurement.suite != "saturation" or found is None or not measurement.open_loop:
         return []
-    beyond = [phase for phase in measurement.measured if phase.rate == _lowest_beyond(found)]
+    rate = _lowest_beyond(found)
+    beyond = [phase for phase in measurement.measured if phase.rate == rate]
     lag = lag_p99(measurement, beyond) if beyond else None
     if lag is None or lag <= lag_bound(measurement, beyond):
         return []
-    rate = _lowest_beyond(found)
     return [
         f"at {rate:.4g}/s the client was late itself (p99 {1000 * lag:.3g} ms): the server may take more than it shows"
     ]
@@ -335,10 +334,6 @@ def _json(part: Any) -> dict[str, Any] | None:
 
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else 1000.0 * seconds
-
-
-def _ms(value: float) -> str:
-    return f"{value:.4g} ms" if math.isfinite(value) else "infinite"
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,6 +19,7 @@ TEXT_COLUMNS = ("text", "inputs", "sentence", "content", "review")
 LABEL_COLUMNS = ("label", "labels", "sentiment", "class")
 DRAWN = 512
 """Texts that are made up for a length distribution."""
+MOST_WORDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,15 @@ def _lengths(distribution: str, generator: np.random.Generator) -> list[int]:
     name, _, rest = distribution.partition(":")
     try:
         numbers = [float(number) for number in rest.split(",")]
-        if not all(number > 0 for number in numbers):
+        if not all(0 < number < math.inf for number in numbers):
             raise ValueError
         if name == "fixed" and len(numbers) == 1:
             drawn = np.full(DRAWN, numbers[0])
         elif name == "uniform" and len(numbers) == 2 and numbers[0] <= numbers[1]:
             drawn = generator.integers(int(numbers[0]), int(numbers[1]) + 1, DRAWN).astype(np.float64)
         elif name == "lognormal" and len(numbers) == 2:
-            drawn = numbers[0] * np.exp(numbers[1] * generator.standard_normal(DRAWN))
+            with np.errstate(over="ignore"):
+                drawn = numbers[0] * np.exp(numbers[1] * generator.standard_normal(DRAWN))
         else:
             raise ValueError
     except ValueError:
@@ -74,7 +77,7 @@ def _lengths(distribution: str, generator: np.random.Generator) -> list[int]:
             f"{distribution!r} is no distribution of lengths",
             "name one: --lengths fixed:20, --lengths uniform:5,60 or --lengths lognormal:20,0.8 (in words)",
         ) from None
-    return [int(min(max(round(length), 1), 100_000)) for length in drawn]
+    return [round(length) for length in np.clip(drawn, 1, MOST_WORDS).tolist()]
 
 
 def read_texts(path: Path, text: str | None = None, label: str | None = None) -> Payloads:
@@ -138,7 +141,7 @@ def _column(
 ) -> str | None:
     names = list(dict.fromkeys(name for row in rows[:100] for name in row if name is not None))
     found = next((name for name in ([asked] if asked else usual) if name in names), None)
-    if found is None and not optional and rows:
+    if found is None and not optional and names:
         raise FtxError(
             f"{path} has no column {asked or 'of texts'}; there are {', '.join(names)}", f"name it: {option} {names[0]}"
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ftx.api_key import read_key
 from ftx.errors import FtxError
 from ftx_loadtests.connections import Answer, Client, Endpoint
 from ftx_loadtests.protocols import Protocol, SchemaMismatch, make, template_of
@@ -43,11 +44,13 @@ def endpoint_of(url: str) -> Endpoint:
 
 def api_key_headers(settings: LoadSettings) -> dict[str, str]:
     """Raises `FtxError` where the variable is named and not set."""
-    if settings.api_key_env is None:
+    key = read_key(settings.api_key_env)
+    if key is None:
         return {}
-    if not (key := os.environ.get(settings.api_key_env, "").strip()):
-        variable = settings.api_key_env
-        raise FtxError(f"the environment variable {variable} holds no API key", f"set it: export {variable}=…")
+    if re.search(r"[^\x20-\x7e\xa0-\xff]", key):
+        raise FtxError(
+            f"the API key in {settings.api_key_env} holds what no header may", "set it to what the server's key is"
+        )
     return {"Authorization": f"Bearer {key}"}
 
 
@@ -143,7 +146,7 @@ def _others(url: str, job: Job) -> list[str]:
             continue
         try:
             protocol = make(name, model=_model_name(job.settings) if name == "oip" else "")
-            protocol.read(_ask(url, protocol, replace(job, template=None)).body)
+            protocol.read(_ask(url, protocol, job).body)
         except (FtxError, SchemaMismatch):
             continue
         found.append(name)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftx.errors import FtxError
-from ftx_loadtests import protocols
 from ftx_loadtests.payloads import Payloads
-from ftx_loadtests.settings import Job, LoadSettings, missing
+from ftx_loadtests.protocols import read_template
+from ftx_loadtests.settings import NEEDS_RATE, Job, LoadSettings, missing
 
 _OPTIONS = {"rate": "--rate", "slo_p99_ms": "--slo-p99", "capacity": "--capacity"}
 LONG_FACTOR = 10
@@ -26,9 +26,7 @@ def prepare(settings: LoadSettings, payloads: Payloads) -> tuple[Job, Payloads]:
     content = None
     if settings.protocol == "template":
         assert settings.template is not None
-        path = Path(settings.template)
-        protocols.template(path)
-        content = path.read_text(encoding="utf-8")
+        content = read_template(Path(settings.template))
     return Job(settings, payloads.texts, content), payloads
 
 
@@ -48,8 +46,11 @@ def _check(settings: LoadSettings) -> None:
         raise FtxError(f"the suite {suite} needs {options}", f"add: {' '.join(lacking)}")
     if settings.against and suite != "ab":
         raise FtxError(f"--against is for the suite ab, not for {suite}", "leave it out, or take --suite ab")
-    if settings.loop == "closed" and suite not in ("rate", "mixed", "chaos", "ab"):
+    if settings.loop == "closed" and suite not in NEEDS_RATE:
         raise FtxError(f"the suite {suite} chooses its own loop", "leave --loop out, or take --suite rate")
+    if settings.arrivals == "trace" and suite not in NEEDS_RATE:
+        # Each of its rates would be the trace's.
+        raise FtxError(f"the suite {suite} chooses its own rates", "leave --trace out, or take --suite rate")
 
 
 def _sorted_by_length(payloads: Payloads) -> Payloads:

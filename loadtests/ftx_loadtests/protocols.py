@@ -92,12 +92,14 @@ def guide() -> Protocol:
     return Protocol("guide", ask, lambda document: _text(document["label"]))
 
 
-def template(path: Path) -> Protocol:
-    """A protocol that a JSON file describes; see `template_of`."""
+def read_template(path: Path) -> str:
+    """The content of a file that describes a protocol; see `template_of`. Raises `FtxError` where it does not."""
     try:
-        return template_of(path.read_text(encoding="utf-8"), str(path))
+        content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise FtxError(f"{path} cannot be read: {error}", "name a JSON file: --template request.json") from None
+    template_of(content, str(path))
+    return content
 
 
 def template_of(content: str, where: str) -> Protocol:
@@ -119,10 +121,12 @@ def template_of(content: str, where: str) -> Protocol:
         raise FtxError(f"{where} is no template of a request: {what}", f"write one like this: {hint}") from None
     if MARK not in body:
         raise FtxError(f"the body in {where} has no {MARK}, so that no text would be sent", f"write it: {hint}")
-    if not isinstance(route, str) or not route.startswith("/") or re.search(r"[\x00-\x20\x7f]", route):
-        raise FtxError(f"the path in {where} does not begin with / or holds a blank", f"write it: {hint}")
+    if not isinstance(route, str) or not re.fullmatch(r"/[\x21-\x7e]*", route):
+        raise FtxError(f"the path in {where} does not begin with / or holds what a URL may not", f"write it: {hint}")
     if any(re.search(r"[\r\n:]", name) or re.search(r"[\r\n]", value) for name, value in headers.items()):
         raise FtxError(f"a header in {where} holds a line break", f"write it on one line: {hint}")
+    if re.search(r"[^\x00-\xff]", "".join([*headers, *headers.values()])):
+        raise FtxError(f"a header in {where} is not Latin-1, as HTTP has them", f"write it otherwise: {hint}")
 
     def ask(text: str) -> Ask:
         # Within a JSON string; the quotes around it are the template's.
@@ -150,12 +154,8 @@ def parse_path(path: str) -> tuple[str | int, ...]:
     return tuple(steps)
 
 
-def make(name: str, *, model: str = "", template_file: Path | None = None) -> Protocol:
-    """The protocol of that name. Raises `FtxError` where it needs what was not given."""
-    if name == "template":
-        if template_file is None:
-            raise FtxError("--protocol template needs a file", "name it: --template request.json")
-        return template(template_file)
+def make(name: str, *, model: str = "") -> Protocol:
+    """The protocol of that name, which is none that a template describes."""
     if name == "oip":
         return oip(model)
     return {"tei": tei, "guide": guide}[name]()

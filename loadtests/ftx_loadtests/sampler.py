@@ -22,10 +22,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import urlsplit
 
 import psutil
 
+from ftx.processes import end
+from ftx_loadtests.connections import Endpoint
 from ftx_loadtests.resources import Resources
 from ftx_loadtests.sources import Opened, open_sources
 
@@ -42,7 +43,7 @@ def sampling(url: str, out: Path, interval: float = INTERVAL) -> Iterator[None]:
     """
     port = local_port(url)
     if port is None:
-        note = f"{urlsplit(url).hostname} is another machine: nothing of it is sampled"
+        note = f"{Endpoint.of(url).host} is another machine: nothing of it is sampled"
         Resources((), (note,)).save(out)
         yield
         return
@@ -53,20 +54,17 @@ def sampling(url: str, out: Path, interval: float = INTERVAL) -> Iterator[None]:
         _await_first_line(process, out)
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(STOPPING)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, STOPPING)
+        if not _has_reading(out):
+            Resources((), ("nothing is sampled: the sampler ended before its first reading",)).save(out)
 
 
 def local_port(url: str) -> int | None:
     """The port of a URL whose host is this machine; None of another's, or of one that has no address."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    endpoint = Endpoint.of(url)
+    host, port = endpoint.host, endpoint.port
     try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)}
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError:
         return None
     own = {address.address.partition("%")[0] for each in psutil.net_if_addrs().values() for address in each}
@@ -137,11 +135,15 @@ def _ancestors(pid: int) -> set[int]:
 
 def _await_first_line(process: subprocess.Popen[bytes], out: Path) -> None:
     """What is measured before the sampler runs would not be sampled."""
-    end = time.monotonic() + STARTING
-    while time.monotonic() < end and process.poll() is None:
-        if out.exists() and out.read_bytes().count(b"\n") > 1:
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline and process.poll() is None:
+        if _has_reading(out):
             return
         time.sleep(0.02)
+
+
+def _has_reading(out: Path) -> bool:
+    return out.exists() and out.read_bytes().count(b"\n") > 1
 
 
 if __name__ == "__main__":

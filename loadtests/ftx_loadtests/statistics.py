@@ -33,6 +33,11 @@ class Estimate:
         return Estimate(self.value * factor, self.low * factor, self.high * factor)
 
 
+def milliseconds(value: float) -> str:
+    """A latency in words."""
+    return f"{value:.4g} ms" if math.isfinite(value) else "infinite"
+
+
 def fewest_samples(q: float) -> int:
     """The fewest samples that the quantile `q` is told from."""
     return math.ceil(round(BEYOND / (1.0 - q), 6))

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from ftx.artifacts import Artifact, open_artifact
 from ftx.errors import ExitCode, FtxError
+from ftx.processes import end
 from ftx.step import Context, ModelSettings
 from ftx_serving.hooks import ServeConfig
 
@@ -65,7 +66,7 @@ def start(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context)
     finally:
         # Its standard input ends with it: a run that is killed leaves no server behind.
         process.stdin.close()
-        _stop(process)
+        end(process, STOP_SECONDS)
 
 
 class _Output:
@@ -99,15 +100,6 @@ def _wait_until_ready(process: subprocess.Popen[str], output: _Output) -> str:
         "try it by itself: ftx serve latest",
         code=ExitCode.STEP_FAILED,
     )
-
-
-def _stop(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ftx import machine
+from ftx.api_key import read_key
 from ftx.artifacts import Bundle
 from ftx.plugins import PluginManager
 from ftx_serving.contract import Contract
@@ -13,7 +14,6 @@ from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.deployment import DeploySettings
 from ftx_serving.serve import say_on_terminal, serve
 from ftx_serving.server.settings import ServerSettings
-from ftx_serving.step import read_key
 
 
 def serve_references(

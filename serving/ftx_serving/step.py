@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from ftx.api_key import read_key
 from ftx.artifacts import Artifact, Bundle
-from ftx.errors import FtxError
 from ftx.step import Context
 from ftx_serving.engine.admission import Limits
 from ftx_serving.engine.deployment import DeploySettings
@@ -49,12 +48,3 @@ def run(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context) -
         say,
     )
     return {}
-
-
-def read_key(variable: str | None) -> str | None:
-    """The API key in that environment variable. Raises `FtxError` where it is named and not set."""
-    if variable is None:
-        return None
-    if not (key := os.environ.get(variable, "").strip()):
-        raise FtxError(f"the environment variable {variable} holds no API key", f"set it: export {variable}=…")
-    return key

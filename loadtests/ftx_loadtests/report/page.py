@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from ftx.plugins import own_version
+from ftx import html_page
 from ftx_loadtests.outcome import Result
 from ftx_loadtests.report.sections import Fact, figure, latency_interval, sections
 
@@ -36,16 +31,10 @@ SUITE_HEADLINES = {
 
 def render(result: Result) -> str:
     """The page; what the test has not measured has no section."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (TEMPLATES / "loadtest.js").read_text(encoding="utf-8")
     measurement = result.measurement
-    return environment.get_template("loadtest.html").render(
+    return html_page.render(
+        TEMPLATES,
+        "loadtest",
         headline=headline(result),
         tone=TONES.get(result.verdict, ""),
         result=result,
@@ -56,10 +45,6 @@ def render(result: Result) -> str:
         figures=_figures(result),
         sections=sections(result),
         notes=result.as_json()["notes"],
-        style=Markup((TEMPLATES / "loadtest.css").read_text(encoding="utf-8")),  # ours: no user's text is in it
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        version=own_version(),
     )
 
 

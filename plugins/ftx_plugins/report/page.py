@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from ftx.plugins import own_version
+from ftx import html_page
 from ftx.runs import RunRecord
 from ftx.store import Store
 from ftx_plugins.report import figures, making, origins, quality, scores
@@ -77,26 +72,16 @@ class RunShown:
 def render(records: Sequence[RunRecord], store: Store) -> str:
     """The page of these runs: one after the other, and side by side above them where there are several."""
     runs = [gather(record, store) for record in records]
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     several = len(runs) > 1
-    return environment.get_template("report.html").render(
+    return html_page.render(
+        TEMPLATES,
+        "report",
         runs=[_shown(run) for run in runs],
         beside=beside(runs),
         scatters=scores.scatters(runs, names=[run.record.id for run in runs]) if several else None,
         columns=scores.COLUMNS,
         row_height=origins.ROW_HEIGHT,
         most_labels=quality.MOST_LABELS,
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # ours: no user's text is in it
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        version=own_version(),
     )
 
 

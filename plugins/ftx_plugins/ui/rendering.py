@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from ftx import html_page
 from ftx.errors import FtxError
 from ftx.plugins import own_version
 from ftx_plugins.report.page import TEMPLATES as REPORT_TEMPLATES
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = {
+    "base.css": (html_page.BASE_SHEET, "text/css"),
     "report.css": (REPORT_TEMPLATES / "report.css", "text/css"),
     "icon.svg": (TEMPLATES / "icon.svg", "image/svg+xml"),
     "ui.css": (TEMPLATES / "ui.css", "text/css"),
@@ -27,13 +28,7 @@ class Pages:
 
     def __init__(self, root: Path) -> None:
         """`root` is the store's folder, which the pages name."""
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = html_page.environment(TEMPLATES)
         self._environment.globals |= {"version": own_version(), "store": str(root)}
 
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -40,6 +41,7 @@ class Server:
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    _listening: asyncio.Server | None = None
     _thread: threading.Thread | None = None
 
     @property
@@ -50,8 +52,8 @@ class Server:
         started = threading.Event()
 
         async def begin() -> None:
-            server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
-            self.port = server.sockets[0].getsockname()[1]
+            self._listening = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+            self.port = self._listening.sockets[0].getsockname()[1]
             started.set()
 
         def run() -> None:
@@ -70,12 +72,14 @@ class Server:
         self._loop.run_until_complete(self._hang_up())
         self._loop.close()
 
-    @staticmethod
-    async def _hang_up() -> None:
-        talks = asyncio.all_tasks() - {asyncio.current_task()}
-        for talk in talks:
-            talk.cancel()
-        await asyncio.gather(*talks, return_exceptions=True)
+    async def _hang_up(self) -> None:
+        assert self._listening is not None
+        self._listening.close()
+        # Again and again, since a connection that was being accepted begins its talk only now.
+        while talks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for talk in talks:
+                talk.cancel()
+            await asyncio.gather(*talks, return_exceptions=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -97,6 +101,8 @@ class Server:
             pass
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 @pytest.fixture

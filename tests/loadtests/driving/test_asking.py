@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ftx.errors import FtxError
-from ftx_loadtests import protocols
+from ftx_loadtests import payloads, protocols
 from ftx_loadtests.arrivals import constant, draw, read_trace, share
 from ftx_loadtests.golden import golden_payloads
 from ftx_loadtests.payloads import Order, Payloads, of_lengths, packaged, read_texts, spaces
@@ -89,7 +89,16 @@ def test_texts_of_a_length_distribution_have_these_lengths(distribution, low, hi
     assert len(set(words)) > 3 or low == high
 
 
-@pytest.mark.parametrize("distribution", ["normal:3,4", "uniform:9,3", "fixed:", "fixed:-1", "lognormal:1"])
+def test_no_text_of_a_wide_distribution_is_endless(monkeypatch):
+    monkeypatch.setattr(payloads, "DRAWN", 2)
+    texts = of_lengths("lognormal:20,100000", Payloads(("word",)), 0).texts
+    assert {len(text.split()) for text in texts} <= {1, payloads.MOST_WORDS}
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    ["normal:3,4", "uniform:9,3", "fixed:", "fixed:-1", "lognormal:1", "fixed:inf", "uniform:1,inf", "fixed:nan"],
+)
 def test_what_is_no_distribution_is_refused(distribution):
     with pytest.raises(FtxError, match="is no distribution of lengths"):
         of_lengths(distribution, packaged(), 0)
@@ -110,6 +119,7 @@ def test_texts_and_labels_come_from_a_table_or_from_lines(tmp_path):
         ("a.csv", b"x,y\n1,2\n", "has no column of texts; there are x, y"),
         ("a.csv", b"text\n\n", "holds no text"),
         ("a.jsonl", b"{", "line 1, is no JSON"),
+        ("a.jsonl", b"{}\n", "holds no text"),
         ("a.txt", b"\xff", "cannot be read"),
         ("a.txt", b"", "holds no text"),
     ],
@@ -122,11 +132,11 @@ def test_a_file_without_texts_is_refused(tmp_path, name, content, said):
 
 
 def test_golden_texts_have_the_labels_that_the_variant_gave_them(tiny_bundle):
-    payloads = golden_payloads(tiny_bundle.path, tiny_bundle.meta, "onnx-fp32")
+    golden = golden_payloads(tiny_bundle.path, tiny_bundle.meta, "onnx-fp32")
     rows = [json.loads(line) for line in (tiny_bundle.path / "golden.jsonl").read_text("utf-8").strip().split("\n")]
     labels = tiny_bundle.meta["labels"]
-    assert payloads.texts == tuple(row["text"] for row in rows)
-    assert payloads.labels == tuple(labels[int(np.argmax(row["logits"]["onnx-fp32"]))] for row in rows)
+    assert golden.texts == tuple(row["text"] for row in rows)
+    assert golden.labels == tuple(labels[int(np.argmax(row["logits"]["onnx-fp32"]))] for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +178,7 @@ def test_a_template_puts_the_text_where_it_says_and_finds_the_label(tmp_path):
             }
         )
     )
-    protocol = protocols.template(path)
+    protocol = protocols.template_of(protocols.read_template(path), str(path))
     text = 'a "quoted"\nline \\ 你好'
     ask = protocol.ask(text)
     assert ask.path == "/classify?x=1"
@@ -185,13 +195,15 @@ def test_a_template_puts_the_text_where_it_says_and_finds_the_label(tmp_path):
         ('{"body": {"q": "text"}, "label": "a"}', "has no {{text}}"),
         ('{"body": "{{text}}", "label": "a[*]"}', "is not made of names and indices"),
         ('{"body": "{{text}}", "label": "a", "path": "x"}', "does not begin with /"),
+        ('{"body": "{{text}}", "label": "a", "path": "/路"}', "holds what a URL may not"),
+        ('{"body": "{{text}}", "label": "a", "headers": {"a": "路"}}', "is not Latin-1"),
         ('{"body": "{{text}}", "label": "a", "headers": {"a": "b\\r\\nc"}}', "line break"),
     ],
 )
 def test_a_template_that_could_not_work_is_refused(tmp_path, content, said):
     (tmp_path / "t.json").write_text(content)
     with pytest.raises(FtxError) as caught:
-        protocols.template(tmp_path / "t.json")
+        protocols.read_template(tmp_path / "t.json")
     assert said in caught.value.message
     assert caught.value.hints
 
@@ -214,6 +226,7 @@ def test_an_odd_server_timing_costs_only_its_columns():
         ("rate", {"rate": 5.0, "protocol": "template"}, "--template"),
         ("rate", {"rate": 5.0, "against": "http://x"}, "--against is for the suite ab"),
         ("saturation", {"slo_p99_ms": 5.0, "loop": "closed"}, "chooses its own loop"),
+        ("saturation", {"slo_p99_ms": 5.0, "arrivals": "trace", "trace": (0.0, 1.0)}, "chooses its own rates"),
     ],
 )
 def test_what_a_suite_lacks_is_said_before_anything_begins(suite, more, said):

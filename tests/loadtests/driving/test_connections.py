@@ -106,6 +106,7 @@ def test_an_answer_that_does_not_come_ends_with_the_timeout(ask):
         ("http://h", "h", ""),
         ("https://h:443/api/", "h", "/api"),
         ("h:8000", "h:8000", ""),
+        ("http://h/a%20路/", "h", "/a%20%E8%B7%AF"),
         ("http://[::1]:80/", "[::1]", ""),
         ("http://[::1]:81", "[::1]:81", ""),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from tests.serving.server.conftest import Running, start_server
 from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
+from ftx.processes import free_port
 from ftx_loadtests.connections import Client, Endpoint
 from ftx_loadtests.payloads import Payloads, packaged
 from ftx_loadtests.preflight import check, protocol_of, server_info
@@ -92,12 +92,6 @@ def test_an_slo_below_the_clients_own_floor_is_refused(real):
     assert "  → " in ran.stderr
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
-
-
 def test_nobody_there_is_one_clear_error():
     with pytest.raises(FtxError, match="cannot be reached: Connection refused") as caught:
         check(job(f"http://127.0.0.1:{free_port()}"))
@@ -122,6 +116,9 @@ def test_a_server_that_wants_a_key_is_asked_with_one(serve, monkeypatch):
         check(job(url))
     monkeypatch.delenv("FTX_TEST_KEY", raising=False)
     with pytest.raises(FtxError, match="holds no API key"):
+        check(job(url, api_key_env="FTX_TEST_KEY"))
+    monkeypatch.setenv("FTX_TEST_KEY", "ключ")
+    with pytest.raises(FtxError, match="holds what no header may"):
         check(job(url, api_key_env="FTX_TEST_KEY"))
 
 
@@ -150,6 +147,7 @@ def test_a_server_without_info_only_loses_that(serve):
         (("http://h", "--suite", "rate"), "needs --rate"),
         (("http://h", "--rate", "1", "--texts", "/nowhere.txt"), "cannot be read"),
         (("http://h", "--rate", "1", "--lengths", "odd"), "no distribution of lengths"),
+        (("--worker", "h:port"), "h:port is no HOST[:PORT]"),
     ],
 )
 def test_bad_usage_is_said_at_once(arguments, said):

@@ -26,11 +26,10 @@ def kept(sampled, tmp_path):
     def write(name: str, factor: float = 1.0, count: int = 2000, seed: int = 0, **more: Any) -> Path:
         random = np.random.default_rng(seed)
         samples = sampled(np.arange(count) / 50, 0.02 * factor * random.lognormal(sigma=0.3, size=count))
-        given = {"suite": "rate", "settings": {"slo_p99_ms": 500.0, "rate": 50.0}, **more}
+        settings = {"slo_p99_ms": 500.0, "rate": 50.0}
+        given = {"suite": "rate", "settings": settings, "samples": samples, **more}
         phases = [Phase(0, "rate", 0, count / 50, 50.0)]
-        measurement = Measurement(
-            url="http://" + name, samples=samples, phases=phases, client=ClientFacts(0.1), **given
-        )
+        measurement = Measurement(url="http://" + name, phases=phases, client=ClientFacts(0.1), **given)
         folder = tmp_path / name
         folder.mkdir()
         keep(judge(measurement), folder)
@@ -88,6 +87,15 @@ def test_two_searches_are_compared_by_the_bounds_of_their_capacities(sampled, tm
     assert compare(("b", "a"), folders[1::-1])["verdict"] == "slower"
     found = compare(("a", "c"), folders[::2])
     assert found["verdict"] == "cannot tell" and "capacity  A 50/s [50, 55]" in "\n".join(lines_of(found))
+
+
+def test_a_ratio_without_an_upper_bound_is_put_into_words(kept, sampled):
+    latency = np.full(2000, 0.02)
+    latency[np.random.default_rng(0).choice(2000, 16, replace=False)] = np.inf  # 0.8%: the p99 is just finite
+    failing = sampled(np.arange(2000) / 50, latency)
+    found = compare(("a", "b"), [kept("a"), kept("b", samples=failing)])
+    assert found["ratios"]["p99"][2] is None
+    assert any(line.endswith(", infinite]") for line in lines_of(found))
 
 
 def test_a_ratio_of_infinite_quantiles_is_not_told():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ftx_loadtests.command import lines_of
 from ftx_loadtests.measurement import ClientFacts, Measurement, Phase, ServerFacts
 from ftx_loadtests.outcome import Result, judge
 from ftx_loadtests.resources import Reading, Resources
@@ -81,6 +82,7 @@ def test_failures_make_the_adjusted_quantiles_infinite_and_leave_the_others(stea
     assert document["p99_ms"] == "inf" and document["success_only"]["p99_ms"] == pytest.approx(20.0)
     assert document["errors"] == {"status": 100, "status_503": 100} and document["error_share"] == 0.05
     json.dumps(document, allow_nan=False)
+    assert "p95 20 ms  p99 infinite, from the scheduled start" in "\n".join(lines_of(result))
 
 
 def test_without_an_slo_nothing_is_judged(steady):
@@ -260,4 +262,5 @@ def test_no_figure_of_the_document_is_no_number(steady, sampled):
         saturated(sampled, {8.0: math.inf}),
         steady(samples=Samples.empty(), phases=[]),
     ):
-        json.dumps(judge(measurement).as_json(), allow_nan=False)
+        document = judge(measurement).as_json()
+        assert json.loads(json.dumps(document, allow_nan=False)) == document

@@ -224,12 +224,22 @@ def test_a_server_is_sampled_by_a_process_of_its_own(server, tmp_path):
     assert np.all(rss > 2**20)
 
 
+def test_a_sampler_that_cannot_begin_costs_only_its_readings(server, tmp_path, monkeypatch):
+    path = tmp_path / "resources.jsonl"
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with sampling(f"http://127.0.0.1:{server[1]}", path):
+        pass
+    found = Resources.load(path)
+    assert found.readings == () and "the sampler ended before its first reading" in found.notes[0]
+
+
 def test_a_server_elsewhere_is_not_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def resolve(host: str, port: int, **_: Any) -> list[Any]:
         return [(0, 0, 0, "", ("192.0.2.7" if host == "far" else "127.0.0.1", port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     assert local_port("http://near:8000/x") == 8000 and local_port("https://near") == 443
+    assert local_port("near:8000") == 8000 and local_port("far:8000") is None
     with sampling("http://far:8000", tmp_path / "resources.jsonl"):
         pass
     found = Resources.load(tmp_path / "resources.jsonl")
