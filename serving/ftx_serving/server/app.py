@@ -62,6 +62,11 @@ class Service:
     def ready(self) -> bool:
         return not self.stopping and self.models.ready
 
+    def find(self, name: str, version: str = VERSION) -> Deployment:
+        """Raises as `Models.find` does, and `HttpError` 404 for a version that is not there."""
+        open_inference.check_version(version, VERSION)
+        return self.models.find(name)
+
     async def ask(
         self, request: Request, name: str | None, understand: Callable[[Deployment], Sequence[Source]]
     ) -> Answered:
@@ -269,12 +274,12 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
     @app.get("/v2/models/{name}", summary="Model metadata")
     @app.get("/v2/models/{name}/versions/{version}", summary="Model metadata")
     async def model(name: str, version: str = VERSION) -> Response:
-        return _json(open_inference.describe(_find(models, name, version), VERSION))
+        return _json(open_inference.describe(service.find(name, version), VERSION))
 
     @app.get("/v2/models/{name}/ready", summary="Whether the model answers")
     @app.get("/v2/models/{name}/versions/{version}/ready", summary="Whether the model answers")
     async def model_ready(name: str, version: str = VERSION) -> Response:
-        alive = _find(models, name, version).engine.death is None and not service.stopping
+        alive = service.find(name, version).engine.death is None and not service.stopping
         return _json({"name": name, "ready": alive}, status=200 if alive else 503)
 
     @app.post("/v2/models/{name}/infer", openapi_extra=INFER, summary="Classify texts, or compute logits of tokens")
@@ -316,11 +321,6 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
             message = f"the bundle that was found is not served, {old.bundle.digest[:12]} goes on: {error.message}"
             raise HttpError(400, "load", message) from None
         return _json({"name": name, "model_sha": new.bundle.digest, "previous": old.bundle.digest})
-
-
-def _find(models: Models, name: str, version: str) -> Deployment:
-    open_inference.check_version(version, VERSION)
-    return models.find(name)
 
 
 def _health(service: Service, *, ready: bool) -> Response:
