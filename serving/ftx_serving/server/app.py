@@ -29,7 +29,7 @@ from ftx_serving.server.answering import Answered, answer
 from ftx_serving.server.body import decode, read_body
 from ftx_serving.server.direct import Direct, Endpoint, OnError
 from ftx_serving.server.documentation import INFER, PREDICT, PREDICT_NESTED
-from ftx_serving.server.errors import HttpError, error_response, respond
+from ftx_serving.server.errors import HttpError, describe_bug, error_response, respond
 from ftx_serving.server.gate import Gate
 from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
@@ -349,7 +349,7 @@ def _add_errors(app: FastAPI, service: Service) -> tuple[Mapping[type[Exception]
 
     async def bug(request: Request, error: Exception) -> Response:
         service.metrics.errors.labels("internal").inc()
-        return error_response(500, "internal", f"a bug of ftx: {type(error).__name__}; the log has its traceback")
+        return error_response(500, "internal", describe_bug(error))
 
     expected = {Refused: refused, HttpError: refused, HTTPException: http}
     for kind, answer_error in expected.items():

@@ -19,7 +19,7 @@ from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server import open_inference
 from ftx_serving.server.answering import Answered, submit
 from ftx_serving.server.app import VERSION, Service
-from ftx_serving.server.errors import HttpError
+from ftx_serving.server.errors import HttpError, describe_bug
 from ftx_serving.server.gate import is_bearer
 from ftx_serving.server.grpc_messages import MESSAGES, SERVICE
 
@@ -115,6 +115,10 @@ def _guarded(service: Service, name: str, handler: Handler) -> Handler:
                 code = grpc.StatusCode.NOT_FOUND
                 service.metrics.errors.labels(error.error_type).inc()
                 await context.abort(code, error.message)
+            except Exception as error:
+                service.metrics.errors.labels("internal").inc()
+                _log.error("%s failed", path, exc_info=error)
+                await context.abort(code, describe_bug(error))
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
