@@ -227,7 +227,8 @@ class _Parent:
         *lines, child.unread = child.unread.split(b"\n")
         for line in lines:
             message = msgspec.json.decode(line, type=_Message)
-            child.ready, child.wait = message.ready, FIRST_WAIT
+            if message.ready:
+                child.ready, child.wait = True, FIRST_WAIT
             if message.error and not self._state.announced:
                 # Another start would end alike, and nothing has been served yet.
                 self._state.error = self._state.error or FtxError(message.error, *message.hints)
