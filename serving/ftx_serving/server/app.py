@@ -145,6 +145,8 @@ def build(service: Service) -> ASGIApp:
     endpoints = _add_prediction(app, service)
     _add_state(app, service)
     _add_open_inference(app, service)
+    _add_inference(app, service)
+    _add_repository(app, service)
     expected, unexpected = _add_errors(app, service)
     direct = Direct(app, app.routes, endpoints, expected, unexpected)
     return Gate(direct, service.settings, service.metrics, lambda: service.stopping)
@@ -257,7 +259,7 @@ def _with_text_key(numbered: tuple[int, str]) -> tuple[str, str]:
 
 
 def _add_open_inference(app: FastAPI, service: Service) -> None:
-    models = service.models
+    """What the protocol tells of the server and its models."""
 
     @app.get("/v2", summary="Server metadata")
     async def server() -> Response:
@@ -282,6 +284,10 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
         alive = service.find(name, version).engine.death is None and not service.stopping
         return _json({"name": name, "ready": alive}, status=200 if alive else 503)
 
+
+def _add_inference(app: FastAPI, service: Service) -> None:
+    """Tensors in, tensors out."""
+
     @app.post("/v2/models/{name}/infer", openapi_extra=INFER, summary="Classify texts, or compute logits of tokens")
     @app.post(
         "/v2/models/{name}/versions/{version}/infer",
@@ -305,6 +311,11 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
         answered = await service.ask(request, name, understand)
         document = open_inference.respond(asked, answered, VERSION, wanted)
         return _json(document, answered.headers())
+
+
+def _add_repository(app: FastAPI, service: Service) -> None:
+    """The protocol's extension for what there is to serve."""
+    models = service.models
 
     @app.post("/v2/repository/index", summary="The models")
     async def index() -> Response:
