@@ -112,8 +112,9 @@ class Service:
         if self.siblings is None:
             return loaded
         answers = await self.siblings.ask(Ask(load=name), LOAD_SECONDS)
-        others = [number for number in range(self.siblings.count) if number != self.siblings.number]
-        if failed := [number for number in others if answers.get(number) != loaded.bundle.digest.encode()]:
+        if failed := [
+            number for number in self.siblings.others if answers.get(number) != loaded.bundle.digest.encode()
+        ]:
             raise Refused(
                 Reason.UNHEALTHY,
                 f"replicas {failed} did not load {loaded.bundle.digest[:12]}, but replica {self.siblings.number} did: "
