@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from ftx_serving import windows
@@ -88,6 +89,7 @@ class Contract:
         known |= {name: tuple(known[name]) for name in ("labels", "inputs", "thresholds") if name in known}
         return cls(**{**known, "variants": variants})
 
+    @cached_property
     def decoder(self) -> Decoder:
         """What reads the logits."""
         return decoder_of(self.task, self.labels, thresholds=self.thresholds, tolerance=self.tolerance)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -15,22 +16,36 @@ from ftx_serving.words import Words
 
 Answer = list[dict[str, Any]]
 """What one text is answered with."""
+Columns = Mapping[str, np.ndarray]
+"""What is told of each output, by its key in an answer: values of the shape of the logits."""
 THRESHOLD = 0.5
 """The probability from which on a label is predicted, where none was chosen."""
 TOLERANCE = 1e-3
 """By how much a regression's prediction may move and still count as the same, where nothing was chosen."""
 
 
-class Decoder(Protocol):
+@dataclass(frozen=True)
+class Decoder(ABC):
     """How one task reads logits, float32 of shape (rows, outputs); of tokens, (rows, words, outputs)."""
 
+    labels: Sequence[str]
+    """The names of the outputs, in their order."""
+
+    @abstractmethod
     def decide(self, logits: np.ndarray) -> np.ndarray:
         """What is predicted, an entry (or a line of entries) a row: in a form that can be compared with `==`."""
-        ...
 
+    @abstractmethod
     def changed(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Of two models' logits: the rows whose prediction is another, bool of shape (rows,)."""
-        ...
+
+    @abstractmethod
+    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+        """What stands as the score of each output, float64 of the shape of the logits."""
+
+    def columns(self, logits: np.ndarray, scores: np.ndarray) -> Columns:
+        """What a user gets of each output besides its label. `scores` are `self.scores` of the logits."""
+        return {"score": scores}
 
     def answers(
         self,
@@ -40,19 +55,13 @@ class Decoder(Protocol):
         temperature: float = 1.0,
         words: Sequence[Words] | None = None,
     ) -> list[Answer]:
-        """What a user gets. `words` are those of each row's text, where the logits are theirs."""
-        ...
-
-    def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-        """What stands as the score of each output, float64 of the shape of the logits."""
-        ...
+        """What a user gets: of each row the outputs, best first. `words` are those of each row's text, where the logits
+        are theirs."""
+        return best_first(logits, self.labels, self.columns(logits, self.scores(logits, temperature)), top_k)
 
 
-@dataclass(frozen=True)
-class SingleLabel:
+class SingleLabel(Decoder):
     """Exactly one of the labels: the one with the highest logit."""
-
-    labels: Sequence[str]
 
     def decide(self, logits: np.ndarray) -> np.ndarray:
         return np.asarray(logits.argmax(axis=1))
@@ -60,26 +69,14 @@ class SingleLabel:
     def changed(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         return np.asarray(self.decide(before) != self.decide(after))
 
-    def answers(
-        self,
-        logits: np.ndarray,
-        *,
-        top_k: int | None = None,
-        temperature: float = 1.0,
-        words: Sequence[Words] | None = None,
-    ) -> list[Answer]:
-        """All labels with their scores, best first."""
-        return [ranked(row, self.labels, top_k, temperature) for row in logits]
-
     def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         return softmax(logits, temperature)
 
 
 @dataclass(frozen=True)
-class MultiLabel:
+class MultiLabel(Decoder):
     """Each label whose probability, the logistic function of its logit, reaches its threshold; perhaps none."""
 
-    labels: Sequence[str]
     thresholds: Sequence[float] = ()
     """A probability for each label, in their order; none: `THRESHOLD` for all."""
 
@@ -95,39 +92,18 @@ class MultiLabel:
         limits = np.asarray(self.thresholds or [THRESHOLD] * len(self.labels), dtype=np.float64)
         return logits - np.log(limits / (1 - limits))
 
-    def answers(
-        self,
-        logits: np.ndarray,
-        *,
-        top_k: int | None = None,
-        temperature: float = 1.0,
-        words: Sequence[Words] | None = None,
-    ) -> list[Answer]:
-        """All labels with their scores, best first; `predicted` says whether a label reaches its threshold."""
-        chosen = self.decide(logits)
-        scores = sigmoid(logits)
-        order = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
-        return [
-            [
-                {
-                    "label": self.labels[place],
-                    "score": float(scores[row, place]),
-                    "predicted": bool(chosen[row, place]),
-                }
-                for place in places
-            ]
-            for row, places in enumerate(order)
-        ]
-
     def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         return sigmoid(logits)
 
+    def columns(self, logits: np.ndarray, scores: np.ndarray) -> Columns:
+        """`predicted` says whether a label reaches its threshold."""
+        return {"score": scores, "predicted": self.decide(logits)}
+
 
 @dataclass(frozen=True)
-class Number:
-    """One number, in units of the target: the model's only output."""
+class Number(Decoder):
+    """One number, in units of the target: the model's only output, whose score it is."""
 
-    labels: Sequence[str]
     tolerance: float = TOLERANCE
     """By how much it may move and still count as the same."""
 
@@ -137,30 +113,15 @@ class Number:
     def changed(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         return np.asarray(np.abs(before[:, 0] - after[:, 0]) > self.tolerance)
 
-    def answers(
-        self,
-        logits: np.ndarray,
-        *,
-        top_k: int | None = None,
-        temperature: float = 1.0,
-        words: Sequence[Words] | None = None,
-    ) -> list[Answer]:
-        """The number, as the score of the only output."""
-        return [[{"label": self.labels[0], "score": float(row[0])}] for row in logits]
-
     def scores(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         return logits.astype(np.float64)
 
 
-@dataclass(frozen=True)
-class Entities:
-    """Spans of words, each of one type, as a tag for each word spells them.
+class Entities(Decoder):
+    """Spans of words, each of one type, as a tag for each word, its output's label, spells them.
 
     Rows of logits are padded with zeros behind their last word: where all logits of a word are equal, there is none.
     """
-
-    labels: Sequence[str]
-    """The tags."""
 
     @cached_property
     def tag_set(self) -> TagSet:
@@ -245,22 +206,24 @@ def flagged(answers: list[Answer], truncated: Sequence[bool], abstained: Sequenc
     return answers
 
 
-def abstentions(scores: np.ndarray, below: float | None) -> np.ndarray:
-    """The texts of whose best label the score is below the bound; none where there is no bound. bool of shape (rows,).
-
-    `scores` are probabilities of shape (rows, labels).
-    """
-    if below is None:
-        return np.zeros(len(scores), dtype=bool)
-    return np.asarray(scores.max(axis=1) < below)
+def abstentions(scores: np.ndarray, below: float) -> list[bool]:
+    """Of each text, whether the score of its best label is below the bound. `scores` are probabilities of shape (rows,
+    labels)."""
+    found: list[bool] = (scores.max(axis=1) < below).tolist()
+    return found
 
 
-def ranked(logits: np.ndarray, labels: Sequence[str], top_k: int | None = None, temperature: float = 1.0) -> Answer:
-    """Labels with their softmax scores, best first; equal logits keep the order of the labels."""
-    scores = softmax(logits, temperature)
+def best_first(logits: np.ndarray, labels: Sequence[str], columns: Columns, top_k: int | None = None) -> list[Answer]:
+    """Of each row the labels with what the columns say of them; equal logits keep the order of the labels."""
     # By the logits: scores that are too small to tell apart would lose their order.
-    order = np.argsort(-logits, kind="stable")[:top_k]
-    return [{"label": labels[place], "score": float(scores[place])} for place in order]
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
+    keys = ("label", *columns)
+    names = [[labels[place] for place in row] for row in order.tolist()]
+    values = [np.take_along_axis(column, order, axis=1).tolist() for column in columns.values()]
+    return [
+        [dict(zip(keys, entry, strict=True)) for entry in zip(*row, strict=True)]
+        for row in zip(names, *values, strict=True)
+    ]
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -46,9 +45,9 @@ class Predictor:
     def labels(self) -> tuple[str, ...]:
         return self.contract.labels
 
-    @cached_property
+    @property
     def decoder(self) -> Decoder:
-        return self.contract.decoder()
+        return self.contract.decoder
 
     @classmethod
     def load(
@@ -155,8 +154,11 @@ class Predictor:
         logits, temperature = self._logits(texts, encodings), self.variant.temperature
         words = self.encoder.words(texts) if self.contract.task == TOKEN_CLASSIFICATION else None
         answers = self.decoder.answers(logits, top_k=top_k, temperature=temperature, words=words)
-        abstained = abstentions(self.decoder.scores(logits, temperature), self.contract.abstain_below)
-        return flagged(answers, [self.encoder.was_cut(encoding) for encoding in encodings], abstained.tolist())
+        below = self.contract.abstain_below
+        abstained = [False] * len(answers)
+        if below is not None:
+            abstained = abstentions(self.decoder.scores(logits, temperature), below)
+        return flagged(answers, [self.encoder.was_cut(encoding) for encoding in encodings], abstained)
 
 
 def choose_variant(

@@ -17,7 +17,7 @@ from ftx.plugins import PluginManager
 from ftx.sources import resolve_path
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_serving.contract import Contract
-from ftx_serving.decoding import ranked
+from ftx_serving.decoding import SingleLabel
 from ftx_serving.predictor import Predictor
 
 pytestmark = pytest.mark.xdist_group("main-job")
@@ -179,7 +179,8 @@ def test_predict_answers_the_golden_examples_as_the_bundle_says(project, bundle,
     contract = Contract.from_meta(open_artifact(bundle).meta)
     temperature = next(one.temperature for one in contract.variants if one.name == variant)
     for row, scores in zip(golden, ran.json, strict=True):
-        expected = ranked(np.asarray(row["logits"][variant]), contract.labels, temperature=temperature)
+        logits = np.asarray([row["logits"][variant]])
+        [expected] = SingleLabel(contract.labels).answers(logits, temperature=temperature)
         assert scores[0]["label"] == expected[0]["label"]
         assert sorted(score["label"] for score in scores) == LABELS
         assert sum(score["score"] for score in scores) == pytest.approx(1)

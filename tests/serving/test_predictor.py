@@ -15,7 +15,7 @@ from ftx.artifacts import Artifact
 from ftx.errors import FtxError
 from ftx.step import Runtime
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
-from ftx_serving.decoding import ranked
+from ftx_serving.decoding import SingleLabel
 from ftx_serving.predictor import Predictor
 
 TEXTS = ["the car was good", "awful phone", "it is very very sad today", "table", "", "love " * 200]
@@ -130,9 +130,8 @@ def test_predictions_are_all_labels_best_first(tiny_bundle: Artifact, runtimes: 
 
 
 def test_softmax_of_extreme_logits_is_finite() -> None:
-    assert ranked(np.array([1e4, -1e4], dtype=np.float32), ["a", "b"]) == [
-        {"label": "a", "score": 1.0},
-        {"label": "b", "score": 0.0},
+    assert SingleLabel(["a", "b"]).answers(np.array([[1e4, -1e4]], dtype=np.float32)) == [
+        [{"label": "a", "score": 1.0}, {"label": "b", "score": 0.0}]
     ]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
+import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +22,7 @@ from tests.serving.test_serve_command import FIXED, Process
 
 from ftx.artifacts import Bundle
 from ftx_serving.server import replicas
+from ftx_serving.server.settings import ServerSettings
 from ftx_serving.server.siblings import merge
 
 
@@ -126,6 +130,30 @@ def test_a_bundle_that_must_not_serve_is_one_clear_error(tiny_bundle: Bundle, tm
     ran = subprocess.run([*command, "--variant", "other"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert ran.returncode == 2, ran.stderr
     assert ran.stderr.count("no variant other") == 1 and "→" in ran.stderr
+
+
+def test_the_wait_doubles_while_a_replica_dies_before_it_is_ready_also_of_an_error_that_it_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    wakeup, other = socket.socketpair()
+    with wakeup, other, socket.socket() as listener:
+        parent = replicas._Parent(ServerSettings(), "cpu", lambda *_: None, said.append, listener, tmp_path, wakeup)
+        parent._state.announced = True
+        [child] = parent._state.children
+        for ready in (False, False, False, True, False):
+            reading, writing = os.pipe()
+            os.write(writing, b'{"ready": true}\n' if ready else b'{"error": "no bundle"}\n')
+            os.close(writing)
+            os.set_blocking(reading, False)
+            child.messages = reading
+            parent._selector.register(reading, selectors.EVENT_READ, child)
+            parent._ended(child, 1)
+        parent._selector.close()
+        os.close(parent._lifeline)
+        os.close(parent._held)
+    waits = [re.search(r"again in (\S+) s", line) for line in said]
+    assert [found[1] for found in waits if found] == ["0.5", "1", "2", "0.5", "0.5"]
 
 
 @pytest.mark.parametrize(

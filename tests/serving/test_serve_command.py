@@ -125,11 +125,22 @@ def start(tmp_path: Path) -> Iterator[Any]:
 @pytest.mark.slow
 def test_sigterm_under_load_loses_nothing_twenty_times(start: Any, tiny_bundle: Bundle) -> None:
     for _ in range(20):
-        test_sigterm_under_load_loses_nothing_that_was_taken(start, tiny_bundle)
+        server, outcomes = stop_under_load(start, tiny_bundle)
+        assert (server.end(), set(outcomes)) == (0, {200})
 
 
 def test_sigterm_under_load_loses_nothing_that_was_taken(start: Any, tiny_bundle: Bundle) -> None:
-    server = start("-m", "ftx", "serve", str(tiny_bundle.path), *FIXED, "--grace", "2")
+    server, outcomes = stop_under_load(start, tiny_bundle)
+    assert server.end() == 0
+    assert set(outcomes) == {200}
+    said = [line for line in server.lines if not line.startswith("{")]
+    assert re.search(r"classifier: onnx-fp32 of \w{12}, 1 worker of 1 thread; about \d+ texts/s", "".join(said))
+    assert said[-1] == "stopped\n"
+
+
+def stop_under_load(start: Any, bundle: Bundle) -> tuple[Process, list[int | str]]:
+    """A server that was told to stop while requests came, which end once it is not ready; and what became of them."""
+    server = start("-m", "ftx", "serve", str(bundle.path), *FIXED, "--grace", "2")
     server.wait_until_ready()
     outcomes: list[int | str] = []
     done = threading.Event()
@@ -157,11 +168,7 @@ def test_sigterm_under_load_loses_nothing_that_was_taken(start: Any, tiny_bundle
     done.set()  # as whoever routes requests does, once the server is not ready
     for asker in askers:
         asker.join(60)
-    assert server.end() == 0
-    assert set(outcomes) == {200}
-    said = [line for line in server.lines if not line.startswith("{")]
-    assert re.search(r"classifier: onnx-fp32 of \w{12}, 1 worker of 1 thread; about \d+ texts/s", "".join(said))
-    assert said[-1] == "stopped\n"
+    return server, outcomes
 
 
 def test_a_request_that_is_on_its_way_when_the_sockets_close_is_answered(start: Any, tiny_bundle: Bundle) -> None:

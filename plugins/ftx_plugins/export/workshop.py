@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,10 +56,10 @@ class Workshop:
     """What quantizing may move a logit by in single rows: see `ftx_plugins.ensemble.vote_jump`."""
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def decoder(self) -> Decoder:
         """Reads the variants' logits."""
-        return self.draft.encoder.contract.decoder()
+        return self.draft.encoder.contract.decoder
 
     @property
     def fp32(self) -> Tolerance:

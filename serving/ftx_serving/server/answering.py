@@ -54,9 +54,9 @@ class Answered:
         """What stands as the score of each output (a probability, or a number), float64 of the same shape."""
         return self.decoder.scores(self.logits, self.deployment.variant.temperature)
 
-    @cached_property
+    @property
     def decoder(self) -> Decoder:
-        return self.deployment.contract.decoder()
+        return self.deployment.contract.decoder
 
     @cached_property
     def truncated(self) -> list[bool]:
@@ -66,8 +66,8 @@ class Answered:
     @cached_property
     def abstained(self) -> list[bool]:
         """Of each text, whether the model would rather say nothing."""
-        found: list[bool] = abstentions(self.scores, self.deployment.contract.abstain_below).tolist()
-        return found
+        below = self.deployment.contract.abstain_below
+        return [False] * len(self.answers) if below is None else abstentions(self.scores, below)
 
     @cached_property
     def best(self) -> np.ndarray:

@@ -29,7 +29,7 @@ from ftx_serving.server.answering import Answered, answer
 from ftx_serving.server.body import decode, read_body
 from ftx_serving.server.direct import Direct, Endpoint, OnError
 from ftx_serving.server.documentation import INFER, PREDICT, PREDICT_NESTED
-from ftx_serving.server.errors import HttpError, error_response, respond
+from ftx_serving.server.errors import HttpError, describe_bug, error_response, respond
 from ftx_serving.server.gate import Gate
 from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
@@ -61,6 +61,11 @@ class Service:
     @property
     def ready(self) -> bool:
         return not self.stopping and self.models.ready
+
+    def find(self, name: str, version: str = VERSION) -> Deployment:
+        """Raises as `Models.find` does, and `HttpError` 404 for a version that is not there."""
+        open_inference.check_version(version, VERSION)
+        return self.models.find(name)
 
     async def ask(
         self, request: Request, name: str | None, understand: Callable[[Deployment], Sequence[Source]]
@@ -107,8 +112,9 @@ class Service:
         if self.siblings is None:
             return loaded
         answers = await self.siblings.ask(Ask(load=name), LOAD_SECONDS)
-        others = [number for number in range(self.siblings.count) if number != self.siblings.number]
-        if failed := [number for number in others if answers.get(number) != loaded.bundle.digest.encode()]:
+        if failed := [
+            number for number in self.siblings.others if answers.get(number) != loaded.bundle.digest.encode()
+        ]:
             raise Refused(
                 Reason.UNHEALTHY,
                 f"replicas {failed} did not load {loaded.bundle.digest[:12]}, but replica {self.siblings.number} did: "
@@ -140,6 +146,8 @@ def build(service: Service) -> ASGIApp:
     endpoints = _add_prediction(app, service)
     _add_state(app, service)
     _add_open_inference(app, service)
+    _add_inference(app, service)
+    _add_repository(app, service)
     expected, unexpected = _add_errors(app, service)
     direct = Direct(app, app.routes, endpoints, expected, unexpected)
     return Gate(direct, service.settings, service.metrics, lambda: service.stopping)
@@ -252,7 +260,7 @@ def _with_text_key(numbered: tuple[int, str]) -> tuple[str, str]:
 
 
 def _add_open_inference(app: FastAPI, service: Service) -> None:
-    models = service.models
+    """What the protocol tells of the server and its models."""
 
     @app.get("/v2", summary="Server metadata")
     async def server() -> Response:
@@ -269,13 +277,17 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
     @app.get("/v2/models/{name}", summary="Model metadata")
     @app.get("/v2/models/{name}/versions/{version}", summary="Model metadata")
     async def model(name: str, version: str = VERSION) -> Response:
-        return _json(open_inference.describe(_find(models, name, version), VERSION))
+        return _json(open_inference.describe(service.find(name, version), VERSION))
 
     @app.get("/v2/models/{name}/ready", summary="Whether the model answers")
     @app.get("/v2/models/{name}/versions/{version}/ready", summary="Whether the model answers")
     async def model_ready(name: str, version: str = VERSION) -> Response:
-        alive = _find(models, name, version).engine.death is None and not service.stopping
+        alive = service.find(name, version).engine.death is None and not service.stopping
         return _json({"name": name, "ready": alive}, status=200 if alive else 503)
+
+
+def _add_inference(app: FastAPI, service: Service) -> None:
+    """Tensors in, tensors out."""
 
     @app.post("/v2/models/{name}/infer", openapi_extra=INFER, summary="Classify texts, or compute logits of tokens")
     @app.post(
@@ -301,6 +313,11 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
         document = open_inference.respond(asked, answered, VERSION, wanted)
         return _json(document, answered.headers())
 
+
+def _add_repository(app: FastAPI, service: Service) -> None:
+    """The protocol's extension for what there is to serve."""
+    models = service.models
+
     @app.post("/v2/repository/index", summary="The models")
     async def index() -> Response:
         serving = {each.name for each in models.serving()}
@@ -316,11 +333,6 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
             message = f"the bundle that was found is not served, {old.bundle.digest[:12]} goes on: {error.message}"
             raise HttpError(400, "load", message) from None
         return _json({"name": name, "model_sha": new.bundle.digest, "previous": old.bundle.digest})
-
-
-def _find(models: Models, name: str, version: str) -> Deployment:
-    open_inference.check_version(version, VERSION)
-    return models.find(name)
 
 
 def _health(service: Service, *, ready: bool) -> Response:
@@ -349,7 +361,7 @@ def _add_errors(app: FastAPI, service: Service) -> tuple[Mapping[type[Exception]
 
     async def bug(request: Request, error: Exception) -> Response:
         service.metrics.errors.labels("internal").inc()
-        return error_response(500, "internal", f"a bug of ftx: {type(error).__name__}; the log has its traceback")
+        return error_response(500, "internal", describe_bug(error))
 
     expected = {Refused: refused, HttpError: refused, HTTPException: http}
     for kind, answer_error in expected.items():

@@ -29,7 +29,7 @@ class Direct:
         expected: Mapping[type[Exception], OnError],
         unexpected: OnError,
     ) -> None:
-        """`endpoints` are by method and path, and among `routes`. An error's class has to be in `expected` itself."""
+        """`endpoints` are by method and path, and among `routes`; `expected` are the errors' classes."""
         self._app = app
         places = {
             (method, each.path): each for each in routes if isinstance(each, Route) for method in each.methods or ()
@@ -48,7 +48,9 @@ class Direct:
         try:
             response = await endpoint(request)
         except Exception as error:
-            if (answer := self._expected.get(type(error))) is not None:
+            # As Starlette looks it up: the nearest class counts.
+            answer = next((self._expected[kind] for kind in type(error).__mro__ if kind in self._expected), None)
+            if answer is not None:
                 response = await answer(request, error)
             else:
                 await (await self._unexpected(request, error))(scope, receive, send)

@@ -36,6 +36,11 @@ def client_gone() -> HttpError:
     return HttpError(400, "validation", "the client went away")
 
 
+def describe_bug(error: Exception) -> str:
+    """What the client is told of an error that nothing expected: not its message, which may quote the text."""
+    return f"a bug of ftx: {type(error).__name__}; the log has its traceback"
+
+
 def respond(error: Refused | HttpError) -> Response:
     """The answer to a request that failed so. `Retry-After` is in whole seconds, as HTTP wants it, rounded up."""
     if isinstance(error, HttpError):

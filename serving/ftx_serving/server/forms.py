@@ -8,9 +8,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from ftx.tasks import TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
+from ftx.tasks import TOKEN_CLASSIFICATION
 from ftx_serving.contract import Contract
-from ftx_serving.decoding import Answer, flagged, sigmoid, softmax, surest
+from ftx_serving.decoding import Answer, Columns, best_first, flagged, sigmoid, softmax, surest
 from ftx_serving.engine.items import Side, Source
 from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server.answering import Answered
@@ -84,24 +84,16 @@ def respond(asked: Asked, answered: Answered) -> list[Answer]:
     """For each text labels with scores, best first, or the entities in order, as `ftx predict` has them."""
     if answered.of_entities:
         answers = [surest(entities, asked.top_k) for entities in answered.entities]
-    elif asked.function is None and answered.deployment.contract.task != TEXT_CLASSIFICATION:
-        answers = answered.decoder.answers(answered.logits, top_k=asked.top_k)
     else:
-        answers = _ranked(asked, answered)
+        answers = best_first(answered.logits, answered.decoder.labels, _columns(asked.function, answered), asked.top_k)
     return flagged(answers, answered.truncated, answered.abstained)
 
 
-def _ranked(asked: Asked, answered: Answered) -> list[Answer]:
-    """All texts together: `SingleLabel.answers` takes longer, text by text."""
-    labels, logits = answered.deployment.contract.labels, answered.logits
-    scores = answered.scores if asked.function is None else _apply(asked.function, answered)
-    # By the logits: scores that are too small to tell apart would lose their order.
-    order = np.argsort(-logits, axis=1, kind="stable")[:, : asked.top_k]
-    ranked = np.take_along_axis(scores, order, axis=1)
-    return [
-        [{"label": labels[place], "score": score} for place, score in zip(*row, strict=True)]
-        for row in zip(order.tolist(), ranked.tolist(), strict=True)
-    ]
+def _columns(function: Function | None, answered: Answered) -> Columns:
+    """What is told of each label: as the task has it, or by the function that was asked for a score alone."""
+    if function is None:
+        return answered.decoder.columns(answered.logits, answered.scores)
+    return {"score": _apply(function, answered)}
 
 
 def _apply(function: Function, answered: Answered) -> np.ndarray:

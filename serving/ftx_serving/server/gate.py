@@ -65,20 +65,25 @@ class Gate:
     def _may_pass(self, path: str, headers: dict[bytes, bytes]) -> bool:
         if self._key is None or path in self._open:
             return True
-        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-        # Both are evaluated: how long it takes must not tell how much of a key was right.
-        right = hmac.compare_digest(given.strip(), self._key)
-        return right and scheme.lower() == b"bearer"
+        return is_bearer(headers.get(b"authorization", b""), self._key)
 
     def _record(self, scope: Scope, headers: dict[bytes, bytes], identity: str, status: int, seconds: float) -> None:
         # A path that no route has is the client's to choose: as a label it could fill the memory.
         path = getattr(scope.get("route"), "path", "other")
-        self._metrics.count_request(path, status, seconds)
+        self._metrics.count_request(path, str(status), seconds)
         if _log.isEnabledFor(logging.INFO):
             found = _TRACE.fullmatch(headers.get(b"traceparent", b"").decode("latin-1"))
             trace = {} if found is None else {"trace_id": found[1]}
             facts = {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 2)}
             _log.info("request", extra={"facts": {**facts, "request_id": identity, **trace}})
+
+
+def is_bearer(authorization: bytes, key: bytes) -> bool:
+    """Whether that header or metadata of a request shows the API key."""
+    scheme, _, given = authorization.partition(b" ")
+    # Both are evaluated: how long it takes must not tell how much of a key was right.
+    right = hmac.compare_digest(given.strip(), key)
+    return right and scheme.lower() == b"bearer"
 
 
 def _identity(headers: dict[bytes, bytes]) -> str:

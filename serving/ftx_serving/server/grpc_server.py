@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,7 +19,8 @@ from ftx_serving.engine.refusal import Reason, Refused
 from ftx_serving.server import open_inference
 from ftx_serving.server.answering import Answered, submit
 from ftx_serving.server.app import VERSION, Service
-from ftx_serving.server.errors import HttpError
+from ftx_serving.server.errors import HttpError, describe_bug
+from ftx_serving.server.gate import is_bearer
 from ftx_serving.server.grpc_messages import MESSAGES, SERVICE
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -115,13 +115,16 @@ def _guarded(service: Service, name: str, handler: Handler) -> Handler:
                 code = grpc.StatusCode.NOT_FOUND
                 service.metrics.errors.labels(error.error_type).inc()
                 await context.abort(code, error.message)
+            except Exception as error:
+                service.metrics.errors.labels("internal").inc()
+                _log.error("%s failed", path, exc_info=error)
+                await context.abort(code, describe_bug(error))
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
                 raise
         finally:
             seconds = time.perf_counter() - started
-            service.metrics.requests.labels(path, code.name).inc()
-            service.metrics.seconds.labels(path).observe(seconds)
+            service.metrics.count_request(path, code.name, seconds)
             facts = {"method": "gRPC", "path": path, "status": code.name, "ms": round(1000 * seconds, 2)}
             _log.info("request", extra={"facts": facts})
 
@@ -132,9 +135,7 @@ def _has_key(service: Service, context: Any) -> bool:
     if service.settings.api_key is None:
         return True
     given = dict(context.invocation_metadata()).get("authorization", "")
-    scheme, _, key = given.partition(" ")
-    right = hmac.compare_digest(key.strip().encode(), service.settings.api_key.encode())
-    return right and scheme.lower() == "bearer"
+    return is_bearer(given.encode(), service.settings.api_key.encode())
 
 
 async def _live(service: Service) -> Any:
@@ -151,21 +152,15 @@ async def _server_metadata() -> Any:
 
 async def _model_ready(service: Service, request: Any) -> Any:
     try:
-        alive = _find(service, request.name, request.version).engine.death is None
+        alive = service.find(request.name, request.version or VERSION).engine.death is None
     except Refused:
         alive = False
     return MESSAGES["ModelReadyResponse"](ready=alive and not service.stopping)
 
 
 async def _model_metadata(service: Service, request: Any) -> Any:
-    description = open_inference.describe(_find(service, request.name, request.version), VERSION)
+    description = open_inference.describe(service.find(request.name, request.version or VERSION), VERSION)
     return MESSAGES["ModelMetadataResponse"](**description)
-
-
-def _find(service: Service, name: str, version: str) -> Deployment:
-    """Raises `HttpError` for a model or version that is not there; no version is any."""
-    open_inference.check_version(version or VERSION, VERSION)
-    return service.models.find(name)
 
 
 async def _infer(service: Service, request: Any, context: Any) -> Any:

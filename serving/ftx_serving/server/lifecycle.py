@@ -65,6 +65,13 @@ def bind(settings: ServerSettings) -> socket.socket:
     return listen(settings.host, settings.port)
 
 
+def addresses(listener: socket.socket, grpc_port: int | None) -> str:
+    """Where clients find the server."""
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}" + ("" if grpc_port is None else f" and grpc://{shown}:{grpc_port}")
+
+
 class _Server(uvicorn.Server):
     """Signals are ours: uvicorn would close its sockets at once."""
 
@@ -82,18 +89,17 @@ class _Server(uvicorn.Server):
 async def _serve(service: Service, listener: socket.socket, say: Callable[[str], None]) -> None:
     server = _Server(_config(service))
     stop = asyncio.Event()
-    host, port = listener.getsockname()[:2]
     grpc_server = None if service.settings.grpc_port is None else _grpc_server(service)
-    also = "" if grpc_server is None else f" and grpc://{host}:{grpc_server.port}"
+    where = addresses(listener, None if grpc_server is None else grpc_server.port)
     with _signals(service, stop, server):
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             if grpc_server is not None:
                 await grpc_server.start()
-            say(f"listening on http://{host}:{port}{also}, not ready yet")
+            say(f"listening on {where}, not ready yet")
             await asyncio.to_thread(service.models.load_all)
             if not stop.is_set():
-                say(f"ready: http://{host}:{port}{also}")
+                say(f"ready: {where}")
             await stop.wait()
             await _drain(service, server, serving, grpc_server)
         finally:

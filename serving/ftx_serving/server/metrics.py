@@ -66,8 +66,9 @@ class Metrics:
         self._of(self.tokens, model).inc(tokens)
         self._of(self.padding, model).inc(batch.padded_tokens - tokens)
 
-    def count_request(self, path: str, status: int, seconds: float) -> None:
-        self._of(self.requests, path, str(status)).inc()
+    def count_request(self, path: str, status: str, seconds: float) -> None:
+        """A request was answered; `status` is HTTP's number, or the name of gRPC's code."""
+        self._of(self.requests, path, status).inc()
         self._of(self.seconds, path).observe(seconds)
 
     def count_answers(self, answered: Answered) -> None:

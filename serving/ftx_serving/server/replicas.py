@@ -22,7 +22,7 @@ import msgspec
 
 from ftx import machine
 from ftx.errors import ExitCode, FtxError
-from ftx_serving.server.lifecycle import Replica, bind
+from ftx_serving.server.lifecycle import Replica, addresses, bind
 from ftx_serving.server.settings import ServerSettings
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
@@ -110,9 +110,8 @@ class _Parent:
         self._selector.register(wakeup, selectors.EVENT_READ)
 
     def run(self) -> None:
-        host, port = self._listener.getsockname()[:2]
-        also = "" if self._settings.grpc_port is None else f" and grpc://{host}:{self._settings.grpc_port}"
-        self._say(f"listening on http://{host}:{port}{also}, {self._settings.replicas} replicas, not ready yet")
+        where = addresses(self._listener, self._settings.grpc_port)
+        self._say(f"listening on {where}, {self._settings.replicas} replicas, not ready yet")
         state = self._state
         try:
             for child in state.children:
@@ -122,7 +121,7 @@ class _Parent:
                 self._start_due()
                 if not state.announced and all(child.ready for child in state.children):
                     state.announced = True
-                    self._say(f"ready: http://{host}:{port}{also}")
+                    self._say(f"ready: {where}")
         finally:
             for child in state.children:
                 if child.pid:
@@ -227,7 +226,8 @@ class _Parent:
         *lines, child.unread = child.unread.split(b"\n")
         for line in lines:
             message = msgspec.json.decode(line, type=_Message)
-            child.ready, child.wait = message.ready, FIRST_WAIT
+            if message.ready:
+                child.ready, child.wait = True, FIRST_WAIT
             if message.error and not self._state.announced:
                 # Another start would end alike, and nothing has been served yet.
                 self._state.error = self._state.error or FtxError(message.error, *message.hints)

@@ -32,7 +32,7 @@ class Siblings:
 
     def __init__(self, folder: Path, number: int, count: int) -> None:
         self.number = number
-        self.count = count
+        self.others = [other for other in range(count) if other != number]
         self._folder = folder
 
     async def listen(self, answer: Answer) -> asyncio.AbstractServer:
@@ -51,9 +51,8 @@ class Siblings:
 
     async def ask(self, ask: Ask, seconds: float) -> dict[int, bytes]:
         """The others' answers by their numbers; one that is not there, or too slow, is left out."""
-        others = [number for number in range(self.count) if number != self.number]
-        answers = await asyncio.gather(*(self._ask(number, ask, seconds) for number in others))
-        return {number: answer for number, answer in zip(others, answers, strict=True) if answer is not None}
+        answers = await asyncio.gather(*(self._ask(number, ask, seconds) for number in self.others))
+        return {number: answer for number, answer in zip(self.others, answers, strict=True) if answer is not None}
 
     async def _ask(self, number: int, ask: Ask, seconds: float) -> bytes | None:
         try:

@@ -15,7 +15,7 @@ from ftx.plugins import PluginManager
 from ftx_plugins.checkpoint import compute_logits, load_checkpoint
 from ftx_plugins.export.temperature import fit_temperature, temperature_of
 from ftx_serving.contract import Contract, Variant
-from ftx_serving.decoding import ranked, softmax
+from ftx_serving.decoding import SingleLabel, softmax
 from ftx_serving.predictor import Predictor
 
 
@@ -50,12 +50,13 @@ def test_rows_that_are_all_right_tell_no_temperature():
 
 
 def test_scaling_keeps_the_ranking_even_where_scores_vanish():
-    logits = np.array([100.0, 0.0, 50.0, -700.0], dtype=np.float32)
-    labels = ("a", "b", "c", "d")
+    logits = np.array([[100.0, 0.0, 50.0, -700.0]], dtype=np.float32)
+    decoder = SingleLabel(("a", "b", "c", "d"))
     for temperature in (0.05, 1.0, 7.0):
-        assert [entry["label"] for entry in ranked(logits, labels, temperature=temperature)] == ["a", "c", "b", "d"]
-    warm = ranked(logits, labels, temperature=100)
-    assert warm[0]["score"] == pytest.approx(softmax(logits / 100)[0])
+        [answer] = decoder.answers(logits, temperature=temperature)
+        assert [entry["label"] for entry in answer] == ["a", "c", "b", "d"]
+    [warm] = decoder.answers(logits, temperature=100)
+    assert warm[0]["score"] == pytest.approx(softmax(logits[0] / 100)[0])
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 from ftx.artifacts import Bundle
 from ftx.step import Runtime
 from ftx_serving.predictor import Predictor
+from ftx_serving.server import open_inference
 from ftx_serving.server.grpc_messages import MESSAGES, SERVICE
 
 TEXTS = ["the car was good", "awful phone", "it is a table"]
@@ -135,6 +136,26 @@ def test_the_api_key_is_asked_for(start: Start) -> None:
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert call(running, "ModelReady", request, metadata=(("authorization", "Bearer secret"),)).ready
     assert call(running, "ServerReady", MESSAGES["ServerReadyRequest"]()).ready
+
+
+def test_a_bug_is_told_counted_and_logged_without_its_message(
+    server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("s3cret")
+
+    monkeypatch.setattr(open_inference, "understand", fail)
+    before = count_bugs(server)
+    with pytest.raises(grpc.RpcError) as failed:
+        call(server, "ModelInfer", infer_request("good"))
+    assert failed.value.code() is grpc.StatusCode.INTERNAL
+    assert failed.value.details() == "a bug of ftx: KeyError; the log has its traceback"
+    assert count_bugs(server) == before + 1
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError]
+
+
+def count_bugs(running: Running) -> float:
+    return running.service.metrics.registry.get_sample_value("ftx_errors_total", {"error_type": "internal"}) or 0.0
 
 
 def test_grpc_and_http_share_what_waits(start: Start) -> None:

@@ -17,7 +17,7 @@ from ftx.artifacts import Bundle
 from ftx.step import Runtime
 from ftx_serving.engine.refusal import Refused
 from ftx_serving.server.app import Service
-from ftx_serving.server.lifecycle import _reload, run
+from ftx_serving.server.lifecycle import _reload, addresses, bind, run
 from ftx_serving.server.metrics import Metrics
 from ftx_serving.server.models import Models
 from ftx_serving.server.settings import ServerSettings
@@ -25,6 +25,14 @@ from ftx_serving.server.settings import ServerSettings
 
 def service_of(models: Models) -> Service:
     return Service(models, ServerSettings(port=0, grace_seconds=0), Metrics())
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_addresses_are_urls(host: str, shown: str) -> None:
+    with bind(ServerSettings(host=host, port=0)) as listener:
+        port = listener.getsockname()[1]
+        assert addresses(listener, 9) == f"http://{shown}:{port} and grpc://{shown}:9"
+        assert addresses(listener, None) == f"http://{shown}:{port}"
 
 
 def test_a_signal_while_models_are_loaded_ends_the_server_after_the_load_that_has_begun(
