@@ -21,8 +21,9 @@ from ftx.sources import HUB, read_model_folder
 from ftx.step import ModelSettings, Step
 from ftx.store import Store
 
-SOURCE = "source"
 LOAD_TEST = "loadtest"
+"""The stage whose steps ask a server that the run itself has started."""
+SOURCE = "source"
 """The id of the model that the plan starts from."""
 SUBJECT = "subject"
 """The id of the artifact that `ftx eval` looks at."""
