@@ -97,6 +97,13 @@ def test_what_is_ticked_and_focused_stays_so_while_the_list_changes(
     assert page.evaluate("document.activeElement.id") == f"to-{FIRST}"
 
 
+def test_the_first_run_of_a_store_comes_onto_its_page(site: Site, visit: Callable[..., Any]) -> None:
+    page = visit(site, "/runs")
+    page.get_by_text("There are no runs yet").wait_for()
+    write_run(site.store, FIRST)
+    page.locator(f"#to-{FIRST}").wait_for(timeout=10_000)
+
+
 def test_runs_are_filtered_and_two_that_are_ticked_are_compared(filled: Site, visit: Callable[..., Any]) -> None:
     page = visit(filled, "/runs")
     rows = page.locator("#part-lines tr:visible")
