@@ -9,7 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ftx.runs import RunRecord, find_run
+from ftx.runs import RECORD, RunRecord, read_record
 from ftx.store import Store
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.report import figures, origins
@@ -94,18 +94,18 @@ class RunView:
 
 
 class RunPage:
-    """Follows one run: `view()` is the run as it is at the moment."""
+    """Follows one run, which there must be: `view()` is the run as it is at the moment."""
 
     def __init__(self, identity: str, store: Store) -> None:
-        self._identity, self._store = identity, store
+        self._store = store
         self._folder: Path = store.runs / identity
         self._follower = Follower(self._folder)
         self._stamp: tuple[int, str] | None = None
         self._run: RunSeen | None = None
 
     def view(self) -> RunView | None:
-        """None where there is no such run."""
-        record = find_run(self._identity, self._store)
+        """None where it is gone."""
+        record = read_record(self._folder / RECORD)
         if record is None:
             return None
         self._follower.read()
