@@ -19,11 +19,10 @@ from ftx_plugins.report.headline import headline
 from ftx_plugins.report.page import took
 from ftx_plugins.ui import outcome
 from ftx_plugins.ui.following import Follower, StepFollowed
-from ftx_plugins.ui.listing import STATES, TONES, clock, doing, seen, since, states, step_names
+from ftx_plugins.ui.listing import SAID, STATES, TONES, clock, doing, seen, since, states, step_names
 
 PARTS = ("state", "now", "steps", "board", "log")
 """What changes while a run goes on, in the order of the page; each is a macro of `run_parts.html`."""
-SAID = {"done": "done", "hit": "reused", "now": "going on", "failed": "failed", "cut": "cut off", "open": "to come"}
 
 
 @dataclass(frozen=True)
