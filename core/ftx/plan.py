@@ -30,13 +30,12 @@ SUBJECT = "subject"
 REFERENCE = "reference"
 """The id of the reference that a plan is given; elsewhere the reference is made by a step."""
 
+_DISTRIBUTIONS = {"sklearn": ("scikit-learn",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+
 
 def made_by(producer: str) -> str:
     """What the scoreboard calls what a step made; or the model that the plan starts from, which none did."""
     return "given" if producer == SOURCE else producer
-
-
-_DISTRIBUTIONS = {"sklearn": ("scikit-learn",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 
 
 @dataclass(frozen=True)
