@@ -103,7 +103,8 @@ def test_each_toml_block_of_a_page_is_valid(block: Block, plugins):
 
 @pytest.mark.parametrize("block", PYTHON)
 def test_each_python_block_of_a_page_is_python(block: Block):
-    assert ast.parse(block.code, str(block)).body, "it holds no statement"
+    compile(block.code, str(block), "exec")
+    assert ast.parse(block.code).body, "it holds no statement"
 
 
 @pytest.mark.parametrize(
