@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ftx.cli import COMMANDS, cli
+from ftx.markdown_table import cell
 
 HEAD = """\
 # Commands
@@ -68,7 +69,7 @@ def _option(option: click.Option, context: click.Context) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     value = "" if option.is_flag else f" `{option.make_metavar(context)}`"
     said, default = _help_and_default(option, context)
-    return f"| {names}{_cell(value)} | {_cell(said)} | {_cell(default)} |"
+    return f"| {names}{cell(value)} | {cell(said)} | {cell(default)} |"
 
 
 def _help_and_default(option: click.Option, context: click.Context) -> tuple[str, str]:
@@ -81,7 +82,3 @@ def _help_and_default(option: click.Option, context: click.Context) -> tuple[str
         return said, words.removesuffix("]")
     default: Any = option.get_default(context) if option.show_default else None
     return said, "" if default is None else f"`{default}`"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")

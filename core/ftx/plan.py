@@ -21,8 +21,9 @@ from ftx.sources import HUB, read_model_folder
 from ftx.step import ModelSettings, Step
 from ftx.store import Store
 
-SOURCE = "source"
 LOAD_TEST = "loadtest"
+"""The stage whose steps ask a server that the run itself has started."""
+SOURCE = "source"
 """The id of the model that the plan starts from."""
 SUBJECT = "subject"
 """The id of the artifact that `ftx eval` looks at."""
@@ -30,6 +31,11 @@ REFERENCE = "reference"
 """The id of the reference that a plan is given; elsewhere the reference is made by a step."""
 
 _DISTRIBUTIONS = {"sklearn": ("scikit-learn",), "onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+
+
+def made_by(producer: str) -> str:
+    """What the scoreboard calls what a step made; or the model that the plan starts from, which none did."""
+    return "given" if producer == SOURCE else producer
 
 
 @dataclass(frozen=True)

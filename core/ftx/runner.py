@@ -15,7 +15,7 @@ from ftx.artifacts import Artifact, Bundle, Checkpoint, Manifest
 from ftx.errors import BudgetError, Bug, ExitCode, FtxError, Stopped
 from ftx.events import Events, Observers, RunLog
 from ftx.hashing import hash_folder
-from ftx.plan import LOAD_TEST, SOURCE, Plan, PlannedStep, installed_version, step_key
+from ftx.plan import LOAD_TEST, Plan, PlannedStep, installed_version, made_by, step_key
 from ftx.plugins import DISTRIBUTION, PluginManager, own_version
 from ftx.runs import RunRecord, new_run, save_plan, timestamp
 from ftx.scoreboard import Row, advice, as_json, breaches, excess_of, gated, nearest_budget, rows_of
@@ -250,7 +250,7 @@ class _Run:
             if isinstance(artifact, Bundle | Checkpoint) and planned.step.stage != "model":
                 self.record.artifact = described
         if planned.step.stage == "evaluate":
-            self.rows += rows_of(self._made_by(planned.inputs.get("model", "")), record.metrics)
+            self.rows += rows_of(made_by(planned.inputs.get("model", "")), record.metrics)
         if cached:
             for message in record.warnings:
                 self.events.emit("step_warning", step=planned.name, message=message)
@@ -274,7 +274,7 @@ class _Run:
         if planned.step.stage != "evaluate" or model == planned.inputs.get("reference", model):
             return
         of_split = [row for row in self.rows if row.split == self.rows[-1].split]
-        subject, reference_name = self._made_by(model or ""), self._made_by(planned.inputs["reference"])
+        subject, reference_name = made_by(model or ""), made_by(planned.inputs["reference"])
         current = [row for row in of_split if row.step == subject]
         reference = next((row for row in of_split if row.step == reference_name), None)
         # The test split is looked at for the report: choosing by it would make it a second validation split.
@@ -300,9 +300,6 @@ class _Run:
         if code == 1:
             raise FtxError(message, *hints, code=ExitCode.BUDGET)
         raise FtxError(message, *hints, code=ExitCode.STEP_FAILED)
-
-    def _made_by(self, producer: str) -> str:
-        return "given" if producer == SOURCE else producer
 
     def _emitter(self, planned: PlannedStep, warnings: list[str]) -> Any:
         def emit(name: str, values: Mapping[str, Any]) -> None:

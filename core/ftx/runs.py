@@ -18,6 +18,7 @@ from ftx.errors import FtxError
 from ftx.store import Store, disk_errors, write_atomically
 
 LATEST = "latest"
+RECORD = "run.json"
 PLAN = "plan.json"
 CLOCKS_APART = 60.0
 """Seconds by which the system's time may be set while a process runs, which moves when that is said to have begun."""
@@ -45,7 +46,7 @@ class RunRecord:
         folder = store.runs / self.id
         with disk_errors(store.root):
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / "run.json", json.dumps(asdict(self), indent=1, default=str) + "\n")
+            write_atomically(folder / RECORD, json.dumps(asdict(self), indent=1, default=str) + "\n")
 
     def _repr_html_(self) -> str:
         """What Jupyter shows of it."""
@@ -96,7 +97,7 @@ def find_run(identity: str, store: Store) -> RunRecord | None:
 
 def record_files(store: Store) -> list[Path]:
     """The `run.json` of every run, the newest first."""
-    return sorted(store.runs.glob("*/run.json"), reverse=True) if store.runs.is_dir() else []
+    return sorted(store.runs.glob(f"*/{RECORD}"), reverse=True) if store.runs.is_dir() else []
 
 
 def read_record(path: Path) -> RunRecord | None:

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from ftx.config import RESERVED_ENVIRONMENT, TABLES, BudgetTable, ModelTable, ProjectTable, RequiresTable
+from ftx.markdown_table import cell
 from ftx.plugins import PluginManager
 from ftx.schema import type_name
 from ftx.settings import StepConfig
@@ -63,7 +64,7 @@ def _table(table: type[StepConfig]) -> str:
 def _row(name: str, schema: Mapping[str, Any], table: type[StepConfig]) -> str:
     field = table.model_fields[name]
     default = "must be set" if field.is_required() else "" if field.default is None else f"`{_toml(field.default)}`"
-    return f"| `{name}` | {_cell(type_name(schema))} | {_cell(default)} | {_cell(field.description or '')} |"
+    return f"| `{name}` | {cell(type_name(schema))} | {cell(default)} | {cell(field.description or '')} |"
 
 
 def _toml(value: Any) -> str:
@@ -75,7 +76,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return str(value)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -36,10 +36,12 @@ def plugins() -> PluginManager:
     return PluginManager.load(third_party=False)
 
 
-def check(code: str, plugins: PluginManager) -> None:
-    """Raises for a command that ftx, pip or make would not take."""
+def check(code: str, plugins: PluginManager) -> list[str]:
+    """The names of the commands. Raises for one that ftx, pip or make would not take."""
+    names = []
     for words in commands(code):
         name = Path(words[0]).name
+        names.append(name)
         if name == "ftx":
             check_command(words, plugins)
         elif "ftx" in words[:-1] and words[words.index("ftx") - 1] == "-m":
@@ -50,6 +52,7 @@ def check(code: str, plugins: PluginManager) -> None:
             check_target(words)
         elif words[0] not in OTHER_COMMANDS:
             raise FtxError(f"{words[0]} is no command that the pages may call", "add it here if it is meant")
+    return names
 
 
 def check_extras(words: list[str]) -> None:
@@ -72,17 +75,22 @@ def check_target(words: list[str]) -> None:
 def test_each_command_of_a_page_is_one_that_ftx_takes(block: Block, plugins):
     if "rounding" in block.code:
         pytest.skip("steps of a package that the block itself makes; tests/core/test_scaffold.py runs them")
-    check(block.code, plugins)
+    assert check(block.code, plugins), "no command was found in it"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_each_command_within_a_sentence_is_one_that_ftx_takes(page: Path, plugins):
     if "plugins" in page.parts:
         pytest.skip("steps of an example's own package")
+    refused = []
     for command in inline_commands(page.read_text(encoding="utf-8")):
-        # A sentence may name a command or an option without what it needs, or its help.
-        with contextlib.suppress(click.MissingParameter, click.BadOptionUsage, click.exceptions.Exit):
+        try:
             check(command, plugins)
+        except (click.MissingParameter, click.BadOptionUsage, click.exceptions.Exit):
+            continue  # a sentence may name a command or an option without what it needs, or its help
+        except (click.ClickException, FtxError) as error:
+            refused.append((command, str(error)))
+    assert refused == []
 
 
 @pytest.mark.parametrize("block", TOML)
@@ -96,6 +104,7 @@ def test_each_toml_block_of_a_page_is_valid(block: Block, plugins):
 @pytest.mark.parametrize("block", PYTHON)
 def test_each_python_block_of_a_page_is_python(block: Block):
     compile(block.code, str(block), "exec")
+    assert ast.parse(block.code).body, "it holds no statement"
 
 
 @pytest.mark.parametrize(

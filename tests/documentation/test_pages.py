@@ -56,7 +56,9 @@ def done(project: Path, run_block) -> Path:
 def test_the_commands_of_a_page_run_in_the_order_they_are_shown(page, done, run_block):
     run_block(Block("sh", INIT, 0, run=True), done)
     shutil.rmtree(done / "production", ignore_errors=True)
-    for block in marked(page):
+    found = marked(page)
+    assert any(block.run for block in found), "files are written, and nothing is run with them"
+    for block in found:
         run_block(block, done)
 
 

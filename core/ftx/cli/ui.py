@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from ftx import reporting
 from ftx.cli.options import config_option, load_plugins, open_store, read_config
 from ftx.errors import FtxError
 from ftx.step import load_by_name
 
 TARGET = "ftx_plugins.ui.server:serve"
-NEEDS = ("jinja2", "numpy", "starlette", "uvicorn")
+NEEDS = (*reporting.NEEDS, *reporting.NEEDS_TO_COMPARE, "starlette", "tokenizers", "uvicorn")
 
 
 @click.command()

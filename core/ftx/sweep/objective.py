@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftx.errors import Problem
-from ftx.plan import SOURCE, Plan
+from ftx.plan import Plan, made_by
 from ftx.plugins import PluginManager
 from ftx.runner import RunResult
 from ftx.scoreboard import Row, breaches_of, gated, model_name
@@ -94,5 +94,5 @@ def _variants(result: RunResult, plan: Plan) -> set[str]:
 
 def _reference(rows: Sequence[Row], plan: Plan) -> Row | None:
     producers = {planned.inputs.get("reference") for planned in plan.steps if planned.step.stage == "evaluate"}
-    names = {"given" if producer == SOURCE else producer for producer in producers}
+    names = {made_by(producer) for producer in producers if producer}
     return next((row for row in rows if row.step in names), None)

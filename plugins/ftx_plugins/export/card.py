@@ -11,6 +11,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from ftx.markdown_table import cell
 from ftx.step import ModelSettings
 from ftx.tasks import MULTI_LABEL, REGRESSION, TASKS, TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION
 
@@ -181,4 +182,4 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 
 def _text(text: str) -> str:
     """On one line, and no end of a table's cell."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+    return cell(" ".join(str(text).split()))

@@ -15,12 +15,14 @@ from starlette.routing import Route
 
 from ftx.artifacts import Bundle
 from ftx.errors import FtxError
+from ftx.looked_at import SPLITS
 from ftx.plugins import PluginManager
-from ftx.runs import find_run, list_runs
+from ftx.runs import list_runs
 from ftx.store import Store
 from ftx_plugins.report.page import render
 from ftx_plugins.ui.artifacts_page import Artifacts
 from ftx_plugins.ui.comparing import compared
+from ftx_plugins.ui.finding import NotThere, no_run, run_named
 from ftx_plugins.ui.guard import Guard
 from ftx_plugins.ui.listing import Listing
 from ftx_plugins.ui.rendering import ASSETS, Pages
@@ -72,7 +74,7 @@ class _Site:
         return Starlette(routes=routes, exception_handlers=handlers)
 
     def refused(self, request: Request, error: FtxError) -> HTMLResponse:
-        return self._pages.error(error, 404 if error.message.startswith("there is no ") else 400)
+        return self._pages.error(error, 404 if isinstance(error, NotThere) else 400)
 
     def failed(self, request: Request, error: HTTPException) -> HTMLResponse:
         said = "there is no such page" if error.status_code == 404 else str(error.detail)
@@ -101,14 +103,14 @@ class _Site:
 
     def run(self, request: Request) -> HTMLResponse:
         identity = request.path_params["run"]
-        view = self._page_of(identity).view()
-        if view is None:
-            raise _no_run(identity)
+        view = RunPage(run_named(identity, self._store).id, self._store).view()
+        if view is None:  # gone since
+            raise no_run(identity)
         return self._pages.page("run.html", run=view, parts=PARTS)
 
     async def run_events(self, request: Request) -> Response:
-        identity = request.path_params["run"]
-        page = await run_in_threadpool(self._page_of, identity)
+        record = await run_in_threadpool(run_named, request.path_params["run"], self._store)
+        page = RunPage(record.id, self._store)
 
         def parts() -> tuple[Parts, bool]:
             view = page.view()
@@ -121,19 +123,9 @@ class _Site:
     def _stream(self, parts: Callable[[], tuple[Parts, bool]], seconds: float) -> StreamingResponse:
         return StreamingResponse(changes(parts, seconds, self._is_stopping), media_type="text/event-stream")
 
-    def _page_of(self, identity: str) -> RunPage:
-        """`FtxError` unless there is such a run: what is asked for is the name of no other folder."""
-        if find_run(identity, self._store) is None:
-            raise _no_run(identity)
-        return RunPage(identity, self._store)
-
     def report(self, request: Request) -> HTMLResponse:
-        records = []
-        for identity in dict.fromkeys(request.query_params.getlist("run")):
-            record = find_run(identity, self._store)
-            if record is None:
-                raise _no_run(identity)
-            records.append(record)
+        named = dict.fromkeys(request.query_params.getlist("run"))
+        records = [run_named(identity, self._store) for identity in named]
         if not records:
             raise FtxError("no run was named", "choose one from the list of runs")
         return HTMLResponse(render(records, self._store), headers=OF_REPORT)
@@ -142,7 +134,7 @@ class _Site:
         named = request.query_params.getlist("run")
         names = named[:2]
         split = request.query_params.get("split") or None
-        if split not in (None, "test", "validation"):
+        if split is not None and split not in SPLITS:
             raise FtxError(f"{split[:40]} is no split", "choose test or validation")
         lines = [line for line in self._listing.lines() if line.evaluated]
         found = None if len(set(names)) < 2 else compared(names, split, self._store)
@@ -193,10 +185,6 @@ class _Site:
             tried=tried,
             error=error,
         )
-
-
-def _no_run(identity: str) -> FtxError:
-    return FtxError(f"there is no run {identity[:40]}", "see the list of runs")
 
 
 async def _body(request: Request) -> bytes:

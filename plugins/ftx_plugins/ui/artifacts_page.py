@@ -14,6 +14,7 @@ from ftx.runs import RunRecord
 from ftx.store import Store
 from ftx_plugins.report import figures
 from ftx_plugins.report.origins import flat
+from ftx_plugins.ui.finding import NotThere
 from ftx_plugins.ui.listing import clock
 
 Json = Mapping[str, Any]
@@ -87,9 +88,9 @@ class Artifacts:
         return [line for line in self.lines() if _can_be_tried(found.get(line.digest))]
 
     def open(self, digest: str) -> Artifact:
-        """`FtxError` where the store has none, or a damaged one."""
+        """`NotThere` where the store has none, `FtxError` for a damaged one."""
         if digest not in self._store.digests():
-            raise FtxError(f"there is no artifact {digest[:12]} in the store", "it may have been collected: ftx cache")
+            raise NotThere(f"there is no artifact {digest[:12]} in the store", "it may have been collected: ftx cache")
         return self._store.open(digest)
 
     def view(self, digest: str, records: Sequence[RunRecord]) -> ArtifactView:
@@ -123,12 +124,12 @@ class Artifacts:
         )
 
     def file(self, digest: str, name: str) -> Path:
-        """A file of an artifact. `FtxError` for what its manifest does not name, or lies elsewhere."""
+        """A file of an artifact. `NotThere` for what its manifest does not name, or lies elsewhere."""
         artifact = self.open(digest)
         path = (artifact.path / name).resolve()
         inside = path.is_relative_to(artifact.path.resolve())
         if name not in artifact.manifest.files or not inside or not path.is_file():
-            raise FtxError(f"there is no such file in {digest[:12]}", "see what it has on its page")
+            raise NotThere(f"there is no such file in {digest[:12]}", "see what it has on its page")
         return path
 
     def _manifests(self) -> dict[str, Manifest | str]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftx.errors import FtxError
-from ftx.runs import find_run
 from ftx.store import Store
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx.verdict import sentence, what_would_tell
@@ -15,6 +14,7 @@ from ftx_plugins.evaluate.compare import compare
 from ftx_plugins.report import figures
 from ftx_plugins.report.beside import Beside, beside, pair
 from ftx_plugins.report.gather import RunSeen, open_made
+from ftx_plugins.ui.finding import run_named
 from ftx_plugins.ui.listing import seen
 
 
@@ -33,7 +33,7 @@ class Compared:
 
 
 def compared(names: Sequence[str], split: str | None, store: Store) -> Compared:
-    """Raises `FtxError` for a run that there is not."""
+    """Raises `NotThere` for a run that there is not."""
     runs = [_seen(name, store) for name in names]
     together = beside(runs, verdicts=False)
     try:
@@ -66,7 +66,4 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
 
 
 def _seen(name: str, store: Store) -> RunSeen:
-    record = find_run(name, store)
-    if record is None:
-        raise FtxError(f"there is no run {name[:40]}", "see the list of runs")
-    return seen(record, store, lambda made: open_made(made, store))
+    return seen(run_named(name, store), store, lambda made: open_made(made, store))

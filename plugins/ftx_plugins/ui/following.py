@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ftx.pace import Pace
+
 Json = Mapping[str, Any]
 EVENTS = "events.jsonl"
 MOST_POINTS = 240
@@ -53,9 +55,12 @@ class StepFollowed:
     """Training loss over epochs, or over steps where epochs are not told."""
     validated: Curve = field(default_factory=Curve)
     by_epoch: bool = False
-    _since: tuple[float, float] = (0.0, 0.0)
-    """(time, done) where what is counted now began."""
     _last: float = 0.0
+    """When it last told of its progress."""
+    _pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(lambda: self._last)
 
     @property
     def percent(self) -> float | None:
@@ -64,25 +69,19 @@ class StepFollowed:
         return min(100.0, 100 * self.done / self.total)
 
     def rate(self) -> float | None:
-        """Units a second since what is counted now began; None until two reports are a second apart."""
-        began, first = self._since
-        if self.done is None or self._last - began < 1 or self.done <= first:
-            return None
-        return (self.done - first) / (self._last - began)
+        """Units a second, as the terminal tells it; None until two reports tell."""
+        return self._pace.rate
 
     def seconds_left(self, now: float) -> float | None:
-        """Until what is counted now is over, at the rate up to now."""
-        rate = self.rate()
-        if rate is None or not self.total or self.done is None:
-            return None
-        return max(0.0, (self.total - self.done) / rate - (now - self._last))
+        """Until what is counted now is over, at the rate of the last report."""
+        left = self._pace.seconds_left
+        return None if left is None else max(0.0, left - (now - self._last))
 
     def progressed(self, time: float, values: Json) -> None:
-        done, unit, figures = float(values["done"]), str(values["unit"]), values["figures"]
-        if self.done is None or unit != self.unit or done < self.done:
-            self._since = (time, done)
-        self.done, self.total, self.unit, self.figures = done, values["total"], unit, figures
+        done, figures = float(values["done"]), values["figures"]
+        self.done, self.total, self.unit, self.figures = done, values["total"], str(values["unit"]), figures
         self._last, self.waiting = time, False
+        self._pace.update(done, self.total, self.unit)
         loss, epoch = figures.get("loss"), figures.get("epoch")
         if isinstance(loss, int | float):
             self.by_epoch = isinstance(epoch, int | float)

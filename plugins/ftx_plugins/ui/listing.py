@@ -31,14 +31,17 @@ STATES = {
 """Status -> what the pages call it."""
 TONES = {"running": "now", "done": "gain", "stopped": "quiet"}
 """Status -> how it is coloured; all others as a loss."""
+SAID = {"done": "done", "hit": "reused", "now": "going on", "failed": "failed", "cut": "cut off", "open": "to come"}
+"""State of a step -> what the pages call it."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A step in short: `state` is `done`, `hit`, `now`, `failed`, `cut` or `open`."""
+    """A step in short: `state` is a key of `SAID`."""
 
     name: str
     state: str
+    said: str
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def run_line(run: RunSeen, follower: Follower | None) -> RunLine:
 def marks(run: RunSeen, follower: Follower | None) -> list[Mark]:
     """The planned steps but evaluations, which follow each of the others."""
     return [
-        Mark(name, state)
+        Mark(name, state, SAID[state])
         for name, state in zip(step_names(run, follower), states(run, follower), strict=True)
         if not name.startswith("evaluate")
     ]

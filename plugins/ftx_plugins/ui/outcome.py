@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ftx.scoreboard import Row
+from ftx.scoreboard_table import by_split
 from ftx.tasks import FIGURES, IN_UNITS, TASKS, TEXT_CLASSIFICATION
 from ftx_plugins.report import figures
 from ftx_plugins.report.gather import RunSeen
@@ -80,11 +81,10 @@ class Board:
 
 
 def boards(run: RunSeen) -> list[Board]:
-    return [_board(run, split) for split in dict.fromkeys(row.split for row in run.rows)]
+    return [_board(run, split, rows) for split, rows in by_split(run.rows).items()]
 
 
-def _board(run: RunSeen, split: str) -> Board:
-    rows = [row for row in run.rows if row.split == split]
+def _board(run: RunSeen, split: str, rows: Sequence[Row]) -> Board:
     cells: Mapping[str, Callable[[Row], str]] = {
         "accuracy": lambda row: figures.percent(row.accuracy),
         "macro F1": lambda row: figures.percent(row.f1_macro),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from ftx.runs import RunRecord, find_run
+from ftx.runs import RECORD, RunRecord, read_record
 from ftx.store import Store
 from ftx.tasks import TEXT_CLASSIFICATION
 from ftx_plugins.report import figures, origins
@@ -19,11 +19,10 @@ from ftx_plugins.report.headline import headline
 from ftx_plugins.report.page import took
 from ftx_plugins.ui import outcome
 from ftx_plugins.ui.following import Follower, StepFollowed
-from ftx_plugins.ui.listing import STATES, TONES, clock, doing, seen, since, states, step_names
+from ftx_plugins.ui.listing import SAID, STATES, TONES, clock, doing, seen, since, states, step_names
 
 PARTS = ("state", "now", "steps", "board", "log")
 """What changes while a run goes on, in the order of the page; each is a macro of `run_parts.html`."""
-SAID = {"done": "done", "hit": "reused", "now": "going on", "failed": "failed", "cut": "cut off", "open": "to come"}
 
 
 @dataclass(frozen=True)
@@ -94,18 +93,18 @@ class RunView:
 
 
 class RunPage:
-    """Follows one run: `view()` is the run as it is at the moment."""
+    """Follows one run, which there must be: `view()` is the run as it is at the moment."""
 
     def __init__(self, identity: str, store: Store) -> None:
-        self._identity, self._store = identity, store
+        self._store = store
         self._folder: Path = store.runs / identity
         self._follower = Follower(self._folder)
         self._stamp: tuple[int, str] | None = None
         self._run: RunSeen | None = None
 
     def view(self) -> RunView | None:
-        """None where there is no such run."""
-        record = find_run(self._identity, self._store)
+        """None where it is gone."""
+        record = read_record(self._folder / RECORD)
         if record is None:
             return None
         self._follower.read()

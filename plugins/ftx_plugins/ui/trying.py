@@ -10,7 +10,7 @@ from typing import Any
 from ftx.artifacts import Bundle
 from ftx.errors import FtxError
 from ftx.plugins import PluginManager
-from ftx.tasks import MULTI_LABEL, REGRESSION
+from ftx.tasks import MULTI_LABEL, REGRESSION, TOKEN_CLASSIFICATION
 from ftx_serving.predictor import Predictor
 
 MOST_LABELS = 30
@@ -19,7 +19,7 @@ MOST_LABELS = 30
 
 @dataclass(frozen=True)
 class Scored:
-    """A label with its score; `percent` is None for a number, which is no share of anything."""
+    """A label with its score, or an entity; `percent` is None for a number, which is no share of anything."""
 
     label: str
     score: str
@@ -82,12 +82,13 @@ class Tryout:
 def _scores(answers: Sequence[Mapping[str, Any]], task: str) -> tuple[Scored, ...]:
     if task == REGRESSION:
         return tuple(Scored(str(each["label"]), f"{each['score']:.6g}", None, True) for each in answers)
+    entities = task == TOKEN_CLASSIFICATION
     return tuple(
         Scored(
-            str(each["label"]),
+            f"{each['text']} {each['label']} [{each['start']}:{each['end']}]" if entities else str(each["label"]),
             f"{100 * each['score']:.1f}%",
             round(100 * each["score"], 1),
-            bool(each["predicted"]) if task == MULTI_LABEL else place == 0,
+            bool(each["predicted"]) if task == MULTI_LABEL else entities or place == 0,
         )
         for place, each in enumerate(answers)
     )

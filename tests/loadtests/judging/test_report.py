@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import Browsing, paper_of
 
 from ftx_loadtests.measurement import ClientFacts, Measurement, Phase, ServerFacts
 from ftx_loadtests.outcome import judge
@@ -22,7 +22,6 @@ from ftx_loadtests.report.page import render
 from ftx_loadtests.resources import Reading, Resources
 from ftx_loadtests.samples import Failure, Samples, concatenate
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = '</script><script>window.hurt = 1</script><img src=x onerror="window.hurt = 2">'
 VOID = {"meta", "input", "img", "br", "link", "hr"}
 FULL = {
@@ -183,42 +182,13 @@ def test_a_reason_with_control_characters_is_still_xml(sampled, tmp_path):
     assert error is not None and "<b>&" in str(error.get("message"))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser: Any, searched: Measurement, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """`visit(**options of the browser's context)`: the page; what the console said or was fetched fails the test."""
+def visit(browsing: Browsing, searched: Measurement, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """`visit(**options of the browser's context)`: the page, which may fetch nothing."""
     path = tmp_path / "report.html"
     path.write_text(render(judge(searched)), encoding="utf-8")
-    said: list[str] = []
-    requested: list[str] = []
-    opened = []
-
-    def open_page(**options: Any) -> Any:
-        context = browser.new_context(**options)
-        opened.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: requested.append(request.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert said == []
-    assert requested == [path.as_uri()] * len(opened)
+    yield lambda **options: browsing.open(path.as_uri(), **options)
+    assert browsing.requested == [path.as_uri()] * len(browsing.contexts)
 
 
 @pytest.mark.parametrize("width", [1200, 360])
@@ -230,16 +200,12 @@ def test_nothing_is_wider_than_the_window(visit, width):
 
 
 def test_dark_and_light_follow_the_system_and_the_button(visit):
-    def paper(page: Any) -> list[int]:
-        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return [int(part) for part in color.strip("rgb()").split(",")]
-
     light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
-    assert min(paper(light)) > 240 and max(paper(dark)) < 40
+    assert min(paper_of(light)) > 240 and max(paper_of(dark)) < 40
     light.locator("#theme").click()
-    assert max(paper(light)) < 40
+    assert max(paper_of(light)) < 40
     dark.locator("#theme").click()
-    assert min(paper(dark)) > 240
+    assert min(paper_of(dark)) > 240
 
 
 def test_no_text_of_a_chart_is_outside_it(visit):

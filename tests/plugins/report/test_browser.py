@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import Browsing, contrasts_of, paper_of, reached_by_tab
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed: apt-get install chromium")
 DESK, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 780}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser: Any, two_runs: Path) -> Iterator[Callable[..., Any]]:
-    """`visit(**options of the browser's context)`: the report of two runs; what the console said fails the test."""
-    said: list[str] = []
-    requested: list[str] = []
-    opened = []
-
-    def open_page(**options: Any) -> Any:
-        context = browser.new_context(**{"viewport": DESK, **options})
-        opened.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: requested.append(request.url))
-        page.goto(two_runs.as_uri())
-        return page
-
-    yield open_page
-    for context in opened:
-        context.close()
-    assert said == []
-    assert requested == [two_runs.as_uri()] * len(opened)
+def visit(browsing: Browsing, two_runs: Path) -> Iterator[Callable[..., Any]]:
+    """`visit(**options of the browser's context)`: the report of two runs, which may fetch nothing."""
+    yield lambda **options: browsing.open(two_runs.as_uri(), **{"viewport": DESK, **options})
+    assert browsing.requested == [two_runs.as_uri()] * len(browsing.contexts)
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE])
@@ -93,15 +64,7 @@ def test_the_changed_rows_are_searched_and_filtered(visit):
 
 def test_everything_is_reached_by_keyboard_and_shows_that_it_is(visit):
     page = visit()
-    reached = []
-    for _ in range(120):
-        page.keyboard.press("Tab")
-        reached.append(
-            page.evaluate(
-                """() => { const e = document.activeElement; const s = getComputedStyle(e);
-                return [e.id || e.className || e.tagName, s.outlineStyle !== 'none' || e.className === 'skip'] }"""
-            )
-        )
+    reached = reached_by_tab(page, 120)
     names = [name for name, _ in reached]
     assert names[0] == "skip"
     assert {"theme", "INPUT", "SELECT", "SUMMARY", "scroll"} <= set(names)
@@ -114,43 +77,18 @@ def test_everything_is_reached_by_keyboard_and_shows_that_it_is(visit):
 
 
 def test_dark_and_light_follow_the_system_and_the_button(visit):
-    def paper(page: Any) -> list[int]:
-        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return [int(part) for part in color.strip("rgb()").split(",")]
-
     light, dark = visit(color_scheme="light"), visit(color_scheme="dark")
-    assert min(paper(light)) > 240 and max(paper(dark)) < 40
+    assert min(paper_of(light)) > 240 and max(paper_of(dark)) < 40
     light.locator("#theme").click()
-    assert max(paper(light)) < 40
+    assert max(paper_of(light)) < 40
     light.locator("#theme").click()
-    assert min(paper(light)) > 240
+    assert min(paper_of(light)) > 240
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_the_contrast_that_wcag_asks_for(visit, scheme):
     page = visit(color_scheme=scheme)
-    ratios = page.evaluate(
-        """() => {
-        const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-        const rgb = (color) => { canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
-          return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3); };
-        const light = (color) => rgb(color).map((v) => v / 255)
-          .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-          .reduce((sum, v, place) => sum + v * [0.2126, 0.7152, 0.0722][place], 0);
-        const style = getComputedStyle(document.body);
-        const behind = (element) => { for (let e = element; e; e = e.parentElement) {
-          const color = getComputedStyle(e).backgroundColor;
-          if (!/, 0\\)$|\\/ 0\\)$|transparent/.test(color)) return color; } return style.backgroundColor; };
-        const seen = [];
-        for (const element of document.querySelectorAll('main *, .bar *')) {
-          const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-          if (!own || element.closest('svg, .unseen, .skip, option')) continue;
-          const [one, other] = [light(getComputedStyle(element).color), light(behind(element))];
-          const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-          seen.push([ratio, element.className || element.tagName]);
-        }
-        return seen.sort((a, b) => a[0] - b[0]); }"""
-    )
+    ratios = contrasts_of(page)
     assert len(ratios) > 100
     assert ratios[0][0] >= 4.5, ratios[:5]
 

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.conftest import Browsing, contrasts_of, paper_of, reached_by_tab
 from tests.plugins.report.conftest import write_run
 from tests.plugins.ui.conftest import FIRST, HOSTILE, SECOND, Going, Site
 
 from ftx.runs import find_run
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed: apt-get install chromium")
 DESK, PHONE = {"width": 1200, "height": 900}, {"width": 360, "height": 780}
 FAILED = "20260102-030407-00000"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(browser: Any) -> Iterator[Callable[..., Any]]:
-    """`visit(site, path, **options of the browser's context)`: what the console said fails the test, and so does a
-    request to elsewhere."""
-    said: list[str] = []
-    elsewhere: list[str] = []
-    opened = []
+def visit(browsing: Browsing) -> Iterator[Callable[..., Any]]:
+    """`visit(site, path, **options of the browser's context)`: a request to elsewhere fails the test."""
+    addresses: set[str] = set()
 
     def open_page(site: Site, path: str, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": DESK, **options})
-        opened.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(site.address) or elsewhere.append(request.url))
-        page.goto(site.address + path)
-        return page
+        addresses.add(site.address)
+        return browsing.open(site.address + path, **{"viewport": DESK, **options})
 
     yield open_page
-    for context in opened:
-        context.close()
-    assert said == [] and elsewhere == []
+    assert [url for url in browsing.requested if not url.startswith(tuple(addresses))] == []
 
 
 def all_paths(site: Site) -> list[str]:
@@ -97,6 +74,13 @@ def test_what_is_ticked_and_focused_stays_so_while_the_list_changes(
     assert page.evaluate("document.activeElement.id") == f"to-{FIRST}"
 
 
+def test_the_first_run_of_a_store_comes_onto_its_page(site: Site, visit: Callable[..., Any]) -> None:
+    page = visit(site, "/runs")
+    page.get_by_text("There are no runs yet").wait_for()
+    write_run(site.store, FIRST)
+    page.locator(f"#to-{FIRST}").wait_for(timeout=10_000)
+
+
 def test_runs_are_filtered_and_two_that_are_ticked_are_compared(filled: Site, visit: Callable[..., Any]) -> None:
     page = visit(filled, "/runs")
     rows = page.locator("#part-lines tr:visible")
@@ -140,15 +124,7 @@ def test_a_page_of_another_site_cannot_send_a_form_here(filled: Site, browser: A
 
 def test_everything_is_reached_by_keyboard_and_shows_that_it_is(filled: Site, visit: Callable[..., Any]) -> None:
     page = visit(filled, "/runs")
-    reached = []
-    for _ in range(24):
-        page.keyboard.press("Tab")
-        reached.append(
-            page.evaluate(
-                """() => { const e = document.activeElement; const s = getComputedStyle(e);
-                return [e.id || e.className || e.tagName, s.outlineStyle !== 'none' || e.className === 'skip'] }"""
-            )
-        )
+    reached = reached_by_tab(page, 24)
     names = [name for name, _ in reached]
     assert names[0] == "skip"
     assert {"theme", "filter", f"pick-{FIRST}", f"to-{FIRST}", "BUTTON"} <= set(names)
@@ -156,16 +132,12 @@ def test_everything_is_reached_by_keyboard_and_shows_that_it_is(filled: Site, vi
 
 
 def test_the_theme_follows_the_system_then_the_button_and_is_kept(filled: Site, visit: Callable[..., Any]) -> None:
-    def paper(page: Any) -> list[int]:
-        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return [int(part) for part in color.strip("rgb()").split(",")]
-
     page = visit(filled, "/runs", color_scheme="dark")
-    assert max(paper(page)) < 40
+    assert max(paper_of(page)) < 40
     page.click("#theme")
-    assert min(paper(page)) > 240
+    assert min(paper_of(page)) > 240
     page.goto(filled.address + "/artifacts")
-    assert min(paper(page)) > 240
+    assert min(paper_of(page)) > 240
 
 
 def test_without_script_the_pages_are_there(filled: Site, visit: Callable[..., Any]) -> None:
@@ -179,26 +151,5 @@ def test_text_has_the_contrast_that_wcag_asks_for(filled: Site, visit: Callable[
     page = visit(filled, "/runs", color_scheme=scheme)
     for path in all_paths(filled):
         page.goto(filled.address + path)
-        ratios = page.evaluate(CONTRASTS)
+        ratios = contrasts_of(page)
         assert len(ratios) > 8 and ratios[0][0] >= 4.5, (path, ratios[:5])
-
-
-CONTRASTS = """() => {
-const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-const rgb = (color) => { canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
-  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3); };
-const light = (color) => rgb(color).map((v) => v / 255)
-  .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-  .reduce((sum, v, place) => sum + v * [0.2126, 0.7152, 0.0722][place], 0);
-const style = getComputedStyle(document.body);
-const behind = (element) => { for (let e = element; e; e = e.parentElement) {
-  const color = getComputedStyle(e).backgroundColor;
-  if (!/, 0\\)$|\\/ 0\\)$|transparent/.test(color)) return color; } return style.backgroundColor; };
-const seen = [];
-for (const element of document.querySelectorAll('main *, .bar *')) {
-  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-  if (!own || element.closest('svg, .unseen, .skip, option, progress')) continue;
-  const [one, other] = [light(getComputedStyle(element).color), light(behind(element))];
-  seen.push([(Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05), element.className || element.tagName]);
-}
-return seen.sort((a, b) => a[0] - b[0]); }"""

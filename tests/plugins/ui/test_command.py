@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ftx.cli import cli
+from ftx.cli.ui import NEEDS
 from ftx.errors import FtxError
 
 
@@ -67,3 +69,12 @@ def test_what_is_missing_is_named_with_the_line_that_installs_it(
     with pytest.raises(FtxError, match="the pages need starlette") as caught:
         CliRunner().invoke(cli, ["ui"], catch_exceptions=False)
     assert caught.value.hints == ("install them: pip install 'ftx-toolchain[ui]'",)
+
+
+def test_all_that_the_extra_installs_is_looked_for() -> None:
+    root = Path(__file__).parents[3]
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    (of_report, *own) = extras["ui"]
+    assert of_report == "ftx-toolchain[report]"
+    names = {re.split(r"[><=]", line)[0] for line in (*extras["report"], *own)}
+    assert set(NEEDS) == {"sklearn" if name == "scikit-learn" else name for name in names}

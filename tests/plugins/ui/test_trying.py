@@ -8,7 +8,8 @@ from tests.plugins.ui.conftest import HOSTILE, Site
 from tests.plugins.ui.test_pages import words
 
 from ftx.plugins import PluginManager
-from ftx_plugins.ui.trying import Tryout
+from ftx.tasks import TOKEN_CLASSIFICATION
+from ftx_plugins.ui.trying import Scored, Tryout, _scores
 from ftx_serving.predictor import Predictor
 
 
@@ -59,3 +60,14 @@ def test_the_predictor_stays_loaded_until_another_is_asked_for(
     assert tryout._predictor is first
     tried = tryout.predict(bundle, "two", None, "onnx-int8")
     assert tried.variant == "onnx-int8" and tryout._predictor is not first
+
+
+def test_entities_are_told_with_their_texts_and_places() -> None:
+    answers = [
+        {"label": "PER", "score": 0.9, "start": 0, "end": 3, "text": "Ada"},
+        {"label": "LOC", "score": 0.8, "start": 9, "end": 13, "text": "Rome"},
+    ]
+    assert _scores(answers, TOKEN_CLASSIFICATION) == (
+        Scored("Ada PER [0:3]", "90.0%", 90.0, True),
+        Scored("Rome LOC [9:13]", "80.0%", 80.0, True),
+    )

@@ -35,6 +35,10 @@ for (const area of document.querySelectorAll("textarea")) {
 const swap = (name, html) => {
   const place = document.getElementById(`part-${name}`);
   if (!place) return;
+  if (place.closest("[hidden]") && html.trim()) {
+    location.reload();  // the first run of a store: its page was made without a list
+    return;
+  }
   const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
   const ticked = [...place.querySelectorAll(":checked")].map((each) => each.id);
   const scrolled = place.querySelector(".log")?.scrollTop ?? 0;
