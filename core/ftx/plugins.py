@@ -44,6 +44,8 @@ BUILT_IN = (
 )
 SLOW_IMPORT_MS = 300
 STRICT = "FTX_STRICT_PLUGINS"
+NO_PLUGINS = "--no-plugins"
+"""The option of `ftx`, as the reason why a plugin is not there."""
 
 
 @dataclass
@@ -178,7 +180,7 @@ class PluginManager:
         for info in installed:
             # Names are filtered before anything is imported: a blocked plugin cannot do harm.
             if not third_party:
-                blocked[info.name] = "--no-plugins"
+                blocked[info.name] = NO_PLUGINS
             elif not selection.admits(info):
                 blocked[info.name] = f"FTX_PLUGINS={setting}"
             elif info.error:

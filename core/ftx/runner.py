@@ -134,7 +134,7 @@ class _Run:
             self.events.emit("step_started", step=planned.name, key=key)
             started = time.perf_counter()
             with self.store.lock(key, lambda: self.events.emit("step_waiting", step=planned.name)):
-                hit = self._find_hit(planned, key)
+                hit = None if in_background else self._find_hit(planned, key)
                 if in_background:
                     record, artifact = self._start(planned, key, inputs), None
                 elif hit is None:

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from ftx.artifacts import Artifact, open_artifact
 from ftx.errors import ExitCode, FtxError
+from ftx.plugins import NO_PLUGINS
 from ftx.processes import end
 from ftx.step import Context, ModelSettings
 from ftx_serving.hooks import ServeConfig
@@ -37,15 +38,6 @@ def start(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context)
 
     Raises `FtxError` where it does not become ready.
     """
-    document = {
-        "config": config.model_dump(mode="json"),
-        "bundle": str(inputs["model"].path),
-        "device": context.device,
-        "seed": context.seed,
-        "model": context.model.name,
-        "out": str(context.out),
-        "work": str(context.work),
-    }
     command = [sys.executable, "-m", "ftx_serving.background"]
     process = subprocess.Popen(
         command,
@@ -58,7 +50,7 @@ def start(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context)
     assert process.stdin is not None and process.stderr is not None
     output = _Output(process.stderr)
     try:
-        process.stdin.write(json.dumps(document) + "\n")
+        process.stdin.write(json.dumps(_document(config, inputs, context)) + "\n")
         process.stdin.flush()
         url = _wait_until_ready(process, output)
         context.log(f"serving at {url}, process {process.pid}, until the load test is done")
@@ -67,6 +59,20 @@ def start(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context)
         # Its standard input ends with it: a run that is killed leaves no server behind.
         process.stdin.close()
         end(process, STOP_SECONDS)
+
+
+def _document(config: ServeConfig, inputs: Mapping[str, Artifact], context: Context) -> dict[str, Any]:
+    """What the server's process has to know."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "bundle": str(inputs["model"].path),
+        "device": context.device,
+        "seed": context.seed,
+        "model": context.model.name,
+        "out": str(context.out),
+        "work": str(context.work),
+        "third_party": NO_PLUGINS not in context.plugins.blocked.values(),
+    }
 
 
 class _Output:
@@ -83,7 +89,8 @@ class _Output:
         for line in self._stream:
             self.lines.append(line.rstrip())
             if line.startswith(READY):
-                self.url = line.removeprefix(READY).strip()
+                # Behind it may stand the address for gRPC.
+                self.url = line.removeprefix(READY).split()[0]
 
 
 def _wait_until_ready(process: subprocess.Popen[str], output: _Output) -> str:
@@ -116,7 +123,7 @@ def main() -> None:
         seed=document["seed"],
         device=document["device"],
         model=ModelSettings(document["model"]),
-        plugins=PluginManager.load(),
+        plugins=PluginManager.load(third_party=document["third_party"]),
     )
     try:
         run(ServeConfig(**document["config"]), {"model": open_artifact(Path(document["bundle"]))}, context)

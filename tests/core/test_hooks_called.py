@@ -159,3 +159,38 @@ def test_a_load_test_finds_the_server_in_the_background_and_is_kept_whatever_it_
     tested = result.record.steps[-1]
     assert (Path(tested["artifact"]["path"]) / "seen.txt").read_text() == "['server'] http://here"
     assert importlib.import_module("ftx_load").running == []
+
+
+def test_a_server_in_the_background_is_no_hit_although_its_step_was_kept_before(install, words_plugin, project):
+    install(
+        "kept",
+        """
+        from contextlib import contextmanager
+        from ftx import Bundle, LoadTest, Step, StepConfig, hookimpl
+
+        @contextmanager
+        def start(config, inputs, context):
+            yield {"url": "http://here"}
+
+        def run(config, inputs, context):
+            return {}
+
+        @hookimpl
+        def ftx_steps():
+            yield Step(
+                name="words", stage="serve", summary="", takes={"model": Bundle}, gives=None, config=StepConfig,
+                run="ftx_kept:run", background="ftx_kept:start",
+            )
+            yield Step(
+                name="words", stage="loadtest", summary="", cached=False, takes={"model": Bundle}, gives=LoadTest,
+                config=StepConfig, run="ftx_kept:run",
+            )
+        """,
+    )
+    words_plugin.add("kept", "ftx_kept", "ftx-kept", "1.0")
+    config = project()
+    for words in (["train", "export", "serve"], ["train", "export", "serve", "loadtest"]):
+        result = run_plan(make_plan(words, config, words_plugin), words_plugin, Events([]))
+        assert result.error is None
+    (served,) = [step for step in result.record.steps if step["step"] == "serve:words"]
+    assert not served["cached"]
